@@ -1,0 +1,62 @@
+# Needs only make and Python 3.11 or later; every target sets itself up.
+
+PYTHON ?= python3
+UV ?= uv
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+SOURCES := brokerproto transports services
+COVERAGE_FLOOR := 95
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help venv test test-epoll test-asyncio lint types wheel-check demo lock clean
+
+help: ## say what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+venv: $(STAMP) ## make .venv with everything in it
+
+$(STAMP): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$(PYTHON) is missing or older than Python 3.11: name another, as in make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "$(PYTHON) cannot make virtual environments: install its venv package (Debian, Ubuntu: apt install python3-venv)" >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+test: $(STAMP) ## run the tests on both reactors and check the coverage
+	$(BIN)/coverage erase
+	$(BIN)/coverage run --data-file=.coverage.default -m pytest -q --reactor=default
+	$(BIN)/coverage run --data-file=.coverage.asyncio -m pytest -q --reactor=asyncio
+	$(BIN)/coverage combine --quiet .coverage.default .coverage.asyncio
+	$(BIN)/coverage report --fail-under=$(COVERAGE_FLOOR)
+
+lint: $(STAMP) ## check style and formatting with ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP) ## check the types with mypy --strict
+	$(BIN)/mypy $(SOURCES) tests
+	$(BIN)/mypy twisted/plugins/*.py
+
+wheel-check: $(STAMP) ## build the wheel, look into it, install it alone and ask twistd
+	$(BIN)/python .ci/wheel_check.py
+
+demo: $(STAMP) ## watch a broker and 500 engines for a minute
+	$(BIN)/python -m services.scaletest.demo
+
+lock: ## resolve requirements/*.txt anew (needs uv)
+	@command -v $(UV) >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv/" >&2; exit 1; }
+	$(UV) pip compile $(LOCK) --extra dev --extra demo --output-file requirements/dev.txt pyproject.toml
+	$(UV) pip compile $(LOCK) --output-file requirements/image.txt pyproject.toml
+
+LOCK := --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+
+clean: ## remove all that was made here
+	rm -rf $(VENV) build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -f twisted/plugins/dropin.cache

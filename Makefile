@@ -7,10 +7,12 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SOURCES := brokerproto transports services
 COVERAGE_FLOOR := 95
+LOCK := --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv test test-epoll test-asyncio lint types wheel-check demo lock clean
+.PHONY: help venv test lint types wheel-check demo lock clean
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,9 +54,6 @@ lock: ## resolve requirements/*.txt anew (needs uv)
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv/" >&2; exit 1; }
 	$(UV) pip compile $(LOCK) --extra dev --extra demo --output-file requirements/dev.txt pyproject.toml
 	$(UV) pip compile $(LOCK) --output-file requirements/image.txt pyproject.toml
-
-LOCK := --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
-	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 clean: ## remove all that was made here
 	rm -rf $(VENV) build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,121 @@
+"""What every test has: hypothesis profiles, and checks that it leaves nothing."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any, cast
+
+import pytest
+from hypothesis import HealthCheck, settings
+from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
+settings.register_profile(
+    "nightly",
+    max_examples=5000,
+    stateful_step_count=200,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+# A closed connection leaves the reactor a turn or two after the test that
+# closed it; what is still there after so many turns was forgotten.
+TURNS = 50
+
+# Of the time that a test has: when it is over, an `async def` test fails alone
+# and with its name, before pytest-timeout ends the whole run.
+SHARE_OF_TIMEOUT = 0.8
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Any:
+    """Bound what an `async def` test waits for."""
+    test = pyfuncitem.obj
+    if inspect.iscoroutinefunction(test):
+        marker = pyfuncitem.get_closest_marker("timeout")
+        limit = float(marker.args[0] if marker else pyfuncitem.config.getini("timeout"))
+
+        @functools.wraps(test)
+        async def bounded(*args: Any, **kwargs: Any) -> Any:
+            from twisted.internet import reactor
+            from twisted.internet.defer import ensureDeferred
+
+            waiting = ensureDeferred(test(*args, **kwargs))
+            return await waiting.addTimeout(limit * SHARE_OF_TIMEOUT, cast(Any, reactor))
+
+        pyfuncitem.obj = bounded
+    return (yield)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_in_the_reactor(logged_failures: list[Failure]) -> Iterator[None]:
+    """Fail a test that leaves delayed calls, readers or writers behind.
+
+    It asks for `logged_failures` to be finished first: what is logged in the
+    turns that it waits for belongs to the same test.
+    """
+    reactor: Any = sys.modules.get("twisted.internet.reactor")
+    if reactor is None:
+        yield
+        return
+    before = {id(thing) for thing in _held_by(reactor)}
+    yield
+    for _ in range(TURNS):
+        leaked = [thing for thing in _held_by(reactor) if id(thing) not in before]
+        if not leaked:
+            return
+        _let_a_turn_pass(reactor)
+    for thing in leaked:
+        if hasattr(thing, "cancel"):
+            thing.cancel()
+        else:
+            reactor.removeReader(thing)
+            reactor.removeWriter(thing)
+    pytest.fail("left in the reactor: " + "; ".join(map(str, leaked)))
+
+
+@pytest.fixture(autouse=True)
+def logged_failures() -> Iterator[list[Failure]]:
+    """Fail a test in which an exception was logged that it did not expect.
+
+    A test that provokes one asks for this fixture, looks at the list and
+    clears it.
+    """
+    failures: list[Failure] = []
+
+    @implementer(ILogObserver)
+    def observe(event: LogEvent) -> None:
+        # The reactor still logs the old way, where the key is "failure".
+        failure = event.get("log_failure", event.get("failure"))
+        if failure is not None and event.get("log_level") is LogLevel.critical:
+            failures.append(failure)
+
+    globalLogPublisher.addObserver(observe)
+    yield failures
+    globalLogPublisher.removeObserver(observe)
+    if failures:
+        pytest.fail("logged:\n" + "\n".join(each.getTraceback() for each in failures))
+
+
+def _held_by(reactor: Any) -> list[Any]:
+    internal = getattr(reactor, "_internalReaders", ())
+    return [
+        *reactor.getDelayedCalls(),
+        *(reader for reader in reactor.getReaders() if reader not in internal),
+        *reactor.getWriters(),
+    ]
+
+
+def _let_a_turn_pass(reactor: Any) -> None:
+    import pytest_twisted
+    from twisted.internet.task import deferLater
+
+    pytest_twisted.blockon(deferLater(reactor, 0.005))

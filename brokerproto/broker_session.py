@@ -39,11 +39,13 @@ from brokerproto.messages import (
     Message,
     NewEngine,
     Ping,
+    Proof,
     Report,
     Success,
     Unknown,
 )
 from brokerproto.states import BROKER_TRANSITIONS, MAX_UNKNOWN_VERBS, BrokerState, Move
+from brokerproto.terms import Grant, Terms
 from brokerproto.wire import check_beginning, decode, encode, foreign_protocol
 
 __all__ = [
@@ -51,10 +53,8 @@ __all__ = [
     "BrokerSession",
     "Carrier",
     "Foreign",
-    "Grant",
     "Recovered",
     "Stale",
-    "Terms",
     "failed",
 ]
 
@@ -68,48 +68,6 @@ class Carrier(Protocol):
         Called by the owner after it did something to a session on its own account,
         outside of ``receive_data``.
         """
-
-
-@frozen
-class Terms:
-    """What an engine is granted; shared by all that are granted the same.
-
-    Attributes:
-        interval: Seconds between heartbeats.
-        timeout: Seconds of silence until it is lost.
-        ack: An ACK at each multiple of this; 0 for none.
-        plain: Whether the engine is an original one, without options.
-        patience: The steps on the way to the timeout.
-    """
-
-    interval: int
-    timeout: int
-    ack: int = 0
-    plain: bool = False
-    patience: Patience = field(init=False)
-
-    @patience.default
-    def _derive_patience(self) -> Patience:
-        return Patience.of(self.interval, self.timeout)
-
-
-@frozen
-class Grant:
-    """The answer yes to a hello.
-
-    Attributes:
-        terms: What is granted.
-        account: The account of the engine's life, already moved to the hello.
-        epoch: How many times this id was registered, from 1.
-        herd: Seconds over which the fleet would come back.
-        boot: Names this start of the broker, hex.
-    """
-
-    terms: Terms
-    account: Account
-    epoch: int = 1
-    herd: int = 1
-    boot: str | None = None
 
 
 @frozen
@@ -140,7 +98,7 @@ class Foreign:
 
 
 BrokerEvent = Union[
-    NewEngine, Heartbeat, Report, Bye, Unknown, Gap, Repeat, Recovered, Stale, Foreign
+    NewEngine, Proof, Heartbeat, Report, Bye, Unknown, Gap, Repeat, Recovered, Stale, Foreign
 ]
 """What `BrokerSession.receive_data` returns.
 

@@ -53,6 +53,9 @@ class Framer(Protocol):
     def beginning(self, limit: int) -> bytes:
         """Show at most `limit` bytes of the frame that is not yet whole."""
 
+    def cut_short(self) -> None:
+        """Say that the frame that is not yet whole has been judged."""
+
     def discard(self) -> int:
         """Drop all that waits; return the whole frames in it.
 
@@ -170,7 +173,7 @@ class MessageFramer:
                 raise BadFrameError("too many empty messages")
         return None
 
-    def beginning(self, limit: int) -> bytes:
+    def beginning(self, limit: int) -> bytes:  # noqa: ARG002
         """Nothing: a message is always whole."""
         return b""
 
@@ -195,7 +198,7 @@ class MessageFramer:
         return not (self._messages or self._empty_lines)
 
 
-FRAMINGS: dict[str, type[LineFramer] | type[MessageFramer]] = {
+FRAMINGS: dict[str, type[LineFramer | MessageFramer]] = {
     "lines": LineFramer,
     "message": MessageFramer,
 }

@@ -1,0 +1,329 @@
+"""A broker without sockets: many sessions, one fleet, one ledger, one detector.
+
+`Broker` owns the sessions: it decides about hellos, keeps the account, judges silence,
+hands out commands, and tells an `Observer` what happened. It knows no transport and no
+reactor; ``brokerproto.protocol`` brings it bytes and ticks.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+from attrs import define, field
+
+from brokerproto.account import Gap, Repeat
+from brokerproto.broker_session import (
+    BrokerEvent,
+    BrokerSession,
+    Carrier,
+    Foreign,
+    Recovered,
+    Stale,
+)
+from brokerproto.commands import Command, Ledger, Target, Verb
+from brokerproto.errors import (
+    BrokerFullError,
+    HandshakeTimeoutError,
+    HeartbeatTimeoutError,
+    RemoteProtocolError,
+)
+from brokerproto.fleet import Fleet, Manner, Member, Origin
+from brokerproto.framing import Framing
+from brokerproto.liveness import (
+    DeadlineRing,
+    Detector,
+    DetectorClock,
+    Verdict,
+    tick_length,
+    worst_detection,
+)
+from brokerproto.messages import Bye, Heartbeat, NewEngine, Report, Unknown
+from brokerproto.observer import Observer, Stats
+from brokerproto.terms import Grant, Limits, Terms
+
+__all__ = ["Broker"]
+
+
+@define(eq=False)
+class Broker:
+    """Many sessions and what they amount to.
+
+    Args:
+        seconds: A monotonic clock, as ``reactor.seconds``.
+        boot: Names this start, 1 to 32 lower-case hex digits, drawn at random.
+        limits: How it is set up.
+        observer: Hears what happens.
+
+    Attributes:
+        fleet: Who is registered.
+        ledger: The commands.
+        detector: Who is late.
+    """
+
+    seconds: Callable[[], float]
+    boot: str
+    limits: Limits = field(factory=Limits)
+    observer: Observer = field(factory=Observer)
+    fleet: Fleet = field(init=False, factory=Fleet)
+    ledger: Ledger = field(init=False)
+    detector: Detector[BrokerSession] = field(init=False)
+    _handshakes: DeadlineRing[BrokerSession] = field(init=False)
+    _origins: dict[BrokerSession, Origin] = field(init=False, factory=dict)
+    _terms: dict[Terms, Terms] = field(init=False, factory=dict)
+    _counts: Counter[str] = field(init=False, factory=Counter)
+    _rejected: Counter[int] = field(init=False, factory=Counter)
+    _wrong_protocol: Counter[str] = field(init=False, factory=Counter)
+
+    def __attrs_post_init__(self) -> None:
+        self.ledger = Ledger(self.boot)
+        self.detector = Detector(DetectorClock(tick_length(self.limits.interval), self.seconds()))
+        self._handshakes = DeadlineRing(self.tick_length)
+
+    @property
+    def now(self) -> float:
+        """Detector seconds."""
+        return self.detector.clock.now
+
+    @property
+    def tick_length(self) -> float:
+        """Seconds between two calls of `tick`."""
+        return self.detector.clock.tick
+
+    @property
+    def worst_detection(self) -> float:
+        """Longest seconds from a last sign of life to LOST, at the broker's interval."""
+        return worst_detection(self.limits.timeout_of(self.limits.interval), self.tick_length)
+
+    def open(self, carrier: Carrier, origin: Origin, framing: Framing = "lines") -> BrokerSession:
+        """Begin the session of a new connection.
+
+        Beyond the cap on connections the session is over at once, with 507 owed.
+
+        Args:
+            carrier: Moves the session's bytes; settled when something is owed.
+            origin: Where the connection comes from.
+            framing: How its transport delivers frames.
+        """
+        session = BrokerSession(self.now, framing)
+        session.carrier = carrier
+        self._counts["opened"] += 1
+        full = len(self._origins) >= self.limits.connections
+        self._origins[session] = origin
+        if full:
+            error = BrokerFullError(
+                "no more connections", max(5, self.limits.herd(len(self.fleet)))
+            )
+            session.end(error)
+            self._refused(session, error)
+        else:
+            self._handshakes.put(session, session.seen + self.limits.handshake)
+        return session
+
+    def receive_data(self, session: BrokerSession, data: bytes) -> None:
+        """Take what a connection delivered; what is owed then waits in the session."""
+        was_over = session.is_over
+        self._follow(session, session.receive_data(data, self.now))
+        if session.is_over and not was_over:
+            self._ended(session)
+
+    def lose(self, session: BrokerSession, *, reset: bool) -> None:
+        """Take note that a session's connection is gone.
+
+        Args:
+            session: Whose.
+            reset: Whether it broke, rather than being closed by the peer.
+        """
+        member = self.fleet.member_of(session)
+        if member is not None:
+            self._free(member, Manner.LOST, "reset" if reset else "closed")
+        session.lose()
+        self.detector.late.discard(session)
+        del self._origins[session]
+        self._counts["closed"] += 1
+
+    def tick(self) -> None:
+        """Judge everybody's silence; call it each `tick_length` seconds."""
+        for session, verdict in self.detector.tick(self.seconds()):
+            if verdict is Verdict.LOST:
+                self.end(session, HeartbeatTimeoutError("silent for too long"))
+                continue
+            session.ping()
+            _settle(session)
+            member = self.fleet.member_of(session)
+            if verdict is Verdict.LATE and member is not None:
+                self.observer.engine_late(member, self.now - session.seen)
+        for session in self._handshakes.due(self.now):
+            if not (session.is_open or session.is_over):
+                self.end(session, HandshakeTimeoutError("not registered in time"))
+
+    def end(self, session: BrokerSession, error: RemoteProtocolError | None) -> None:
+        """End a session on the broker's own account, and have its carrier settle."""
+        if session.is_over:
+            return
+        self._follow(session, session.end(error))
+        self._ended(session)
+        _settle(session)
+
+    def order(self, verb: Verb, value: int, engines: Iterable[Member]) -> Command:
+        """Send a command, and return its entry in the ledger.
+
+        Args:
+            verb: ``DOWORK`` or ``KILL``.
+            value: Milliseconds of work, 0 to 86,400,000; or an exit status, 0 to 255.
+            engines: Registered ones, each once.
+        """
+        members = list(engines)
+        now = self.seconds()
+        targets = [
+            Target(member.engine_id, member.instance, _is_plain(member)) for member in members
+        ]
+        command = self.ledger.issue(verb, value, targets, now)
+        for member in members:
+            if self._write(command, member, now) and member.session is not None:
+                _settle(member.session)
+        return command
+
+    def stats(self) -> Stats:
+        """Count; the cost grows with the number of ids known."""
+        totals = self.fleet.totals
+        counts = self._counts
+        return Stats(
+            connections=len(self._origins),
+            registered=len(self.fleet),
+            late=len(self.detector.late),
+            opened=counts["opened"],
+            closed=counts["closed"],
+            registrations=counts["registrations"],
+            heartbeats=totals.counted,
+            missed=totals.missed,
+            repeated=totals.repeated,
+            gaps=counts["gaps"],
+            left=self.fleet.count(Manner.LEFT),
+            lost=self.fleet.count(Manner.LOST),
+            causes={
+                f"{manner.value}:{cause}": n for (manner, cause), n in self.fleet.causes.items()
+            },
+            rejected=dict(self._rejected),
+            stale=counts["stale"],
+            unknown_verbs=counts["unknown_verbs"],
+            wrong_protocol=dict(self._wrong_protocol),
+            reports=counts["reports"],
+            strange_reports=counts["strange_reports"],
+            lost_time=self.detector.clock.lost_time,
+        )
+
+    def _follow(self, session: BrokerSession, events: Iterable[BrokerEvent]) -> None:
+        for event in events:
+            if isinstance(event, NewEngine):
+                self._follow(session, self._decide(session, event))
+            elif isinstance(event, Gap):
+                self._missed(session, event)
+            elif isinstance(event, Heartbeat):
+                self._beaten(session)
+            elif isinstance(event, Report):
+                self._reported(session, event)
+            elif isinstance(event, Recovered):
+                self._recovered(session)
+            elif isinstance(event, Stale):
+                self._counts["stale"] += event.frames
+            elif isinstance(event, Unknown):
+                self._counts["unknown_verbs"] += 1
+            elif isinstance(event, Foreign):
+                self._wrong_protocol[event.protocol] += 1
+            else:
+                # A Bye shows in the session's end, a repeat in its account.
+                assert isinstance(event, (Bye, Repeat))
+
+    def _decide(self, session: BrokerSession, hello: NewEngine) -> Iterable[BrokerEvent]:
+        try:
+            member, gap = self.fleet.register(hello, session, self._origins[session], self.now)
+        except RemoteProtocolError as error:
+            return session.end(error)
+        self._counts["registrations"] += 1
+        terms = self.limits.grant(hello)
+        terms = self._terms.setdefault(terms, terms)
+        self.observer.engine_registered(member)
+        if gap is not None:
+            self._missed(session, gap)
+        herd = self.limits.herd(len(self.fleet))
+        grant = Grant(terms, member.account, member.epoch, herd, self.boot)
+        events = session.accept(grant, self.now)
+        self.detector.watch(session)
+        return events
+
+    def _missed(self, session: BrokerSession, gap: Gap) -> None:
+        self._counts["gaps"] += 1
+        member = self.fleet.member_of(session)
+        if member is not None:
+            self.observer.engine_missed(member, gap)
+
+    def _recovered(self, session: BrokerSession) -> None:
+        self.detector.late.discard(session)
+        member = self.fleet.member_of(session)
+        if member is not None:
+            self.observer.engine_recovered(member)
+
+    def _reported(self, session: BrokerSession, report: Report) -> None:
+        self._counts["reports"] += 1
+        member = self.fleet.member_of(session)
+        if member is None or not self.ledger.report(
+            member.engine_id, member.instance, report, self.seconds()
+        ):
+            self._counts["strange_reports"] += 1
+
+    def _beaten(self, session: BrokerSession) -> None:
+        member = self.fleet.member_of(session)
+        if member is None:
+            return
+        now = self.seconds()
+        following = self.ledger.heartbeat(member.engine_id, now)
+        if following is not None:
+            self._write(following, member, now)
+        session.attentive = self.ledger.is_waiting(member.engine_id)
+
+    def _write(self, command: Command, member: Member, now: float) -> bool:
+        session = member.session
+        if session is None:
+            return False
+        # A plain engine's heartbeat is the only report it ever makes.
+        session.attentive = _is_plain(member)
+        if not self.ledger.write(command, member.engine_id, now):
+            return False
+        session.command(command.message, self.now)
+        return True
+
+    def _ended(self, session: BrokerSession) -> None:
+        """Draw the conclusions from a session that is over, and not yet gone."""
+        self.detector.late.discard(session)
+        error = session.failure
+        if error is not None:
+            self._refused(session, error)
+        member = self.fleet.member_of(session)
+        if member is None:
+            return
+        if session.bye is not None:
+            self._free(member, Manner.LEFT, session.bye.reason or "bye")
+        elif isinstance(error, HeartbeatTimeoutError):
+            self._free(member, Manner.LOST, "timeout")
+        else:
+            self._free(member, Manner.LOST, "closed" if error is None else str(error.code))
+
+    def _refused(self, session: BrokerSession, error: RemoteProtocolError) -> None:
+        self._rejected[error.code] += 1
+        engine_id = None if session.hello is None else session.hello.engine_id
+        self.observer.peer_refused(self._origins[session], engine_id, error)
+
+    def _free(self, member: Member, manner: Manner, cause: str) -> None:
+        self.observer.engine_ended(self.fleet.end(member, manner, cause, self.now))
+        self.ledger.ended(member.engine_id, self.seconds())
+
+
+def _is_plain(member: Member) -> bool:
+    session = member.session
+    return session is not None and session.terms is not None and session.terms.plain
+
+
+def _settle(session: BrokerSession) -> None:
+    if session.carrier is not None:
+        session.carrier.settle()

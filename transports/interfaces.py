@@ -1,0 +1,70 @@
+"""What a transport is: the seam that a third party may implement."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.interfaces import (
+    IListeningPort,
+    IStreamClientEndpoint,
+    IStreamServerEndpoint,
+)
+from zope.interface import Attribute, Interface
+
+from transports.uri import URI
+
+__all__ = ["ITransport"]
+
+
+class ITransport(Interface):
+    """One URI scheme, able to dial and to listen.
+
+    A provider is stateless: it turns an address into a Twisted endpoint and is
+    then out of the way; it knows nothing of what the bytes mean. Its endpoints
+    fail with `brokerproto.errors.DialError` and `ListenError` only, apart from
+    a cancellation and from what the caller's own factory raises.
+    """
+
+    scheme = Attribute("`str`: the part before ``://``, lower case.")
+
+    framing = Attribute(
+        "`str`: how frames are told apart on it. ``lines``: it is a byte stream, a frame ends"
+        " with a line end. ``message``: ``dataReceived`` is called once per frame. The word is"
+        " passed on to the session. Where a scheme allows a choice, the option ``framing`` of an"
+        " address overrides it."
+    )
+
+    def client_endpoint(reactor: Any, uri: URI) -> IStreamClientEndpoint:
+        """Make an endpoint that dials `uri`, without dialling yet.
+
+        Raises:
+            InvalidURIError: `uri` lacks a part that is needed to dial, or has a
+                part or an option that the scheme does not know.
+        """
+
+    def server_endpoint(reactor: Any, uri: URI) -> IStreamServerEndpoint:
+        """Make an endpoint that listens on `uri`, without listening yet.
+
+        Raises:
+            InvalidURIError: `uri` lacks a part that is needed to listen, or has a
+                part or an option that the scheme does not know.
+        """
+
+    def is_local(uri: URI) -> bool:
+        """Tell whether only this machine can reach a listener on `uri`.
+
+        True for loopback, for a socket in the file system and within a process.
+        A host name is not looked up for it.
+        """
+
+    def listen_address(uri: URI, port: IListeningPort) -> URI:
+        """Give the address that is really listened on.
+
+        Args:
+            uri: What was asked for.
+            port: What the server endpoint's ``listen`` gave.
+
+        Returns:
+            `uri`, with what the system chose in the place of what was left open:
+            port 0 becomes the real one.
+        """

@@ -1,0 +1,255 @@
+"""``tcp://host:port``: plain TCP, and the words in which it fails.
+
+Dialling looks a name up anew each time and tries all its addresses, 5 s each.
+Listening on ``*`` takes both families, on a name its first IPv4 address, or its
+first IPv6 address where it has none.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from ipaddress import IPv6Address as IPv6Number
+from typing import Any
+
+from attrs import evolve, frozen
+from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.error import (
+    CannotListenError,
+    ConnectError,
+    DNSLookupError,
+    TimeoutError,  # noqa: A004 - Twisted's name for it
+)
+from twisted.internet.interfaces import (
+    IListeningPort,
+    IProtocol,
+    IProtocolFactory,
+    IStreamClientEndpoint,
+    IStreamServerEndpoint,
+)
+from twisted.internet.tcp import Server
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from brokerproto.errors import DialError, ListenError
+from transports.interfaces import ITransport
+from transports.uri import URI
+
+__all__ = ["BACKLOG", "DIAL_TIMEOUT", "TCPTransport", "set_user_timeout", "transport"]
+
+BACKLOG = 4096
+"""Connections that wait to be accepted; the system may allow fewer."""
+
+DIAL_TIMEOUT = 5.0
+"""Seconds for each address (protocol reference, section "Reconnecting")."""
+
+_OPTIONS = {"framing": ("lines",)}
+
+_NO_IPV6 = {
+    errno.EAFNOSUPPORT,
+    errno.EPROTONOSUPPORT,
+    errno.EADDRNOTAVAIL,
+    errno.ENOPROTOOPT,
+}
+
+
+@implementer(ITransport)
+class TCPTransport:
+    """Plain TCP. Listening on port 0 lets the system choose the port."""
+
+    scheme = "tcp"
+    framing = "lines"
+
+    def client_endpoint(self, reactor: Any, uri: URI) -> IStreamClientEndpoint:
+        """See `ITransport`; neither host ``*`` nor port 0 can be dialled."""
+        port = _port_of(uri)
+        if uri.host == "*":
+            raise uri.refusal("* is for listening; to connect takes one host")
+        if port == 0:
+            raise uri.refusal("port 0 is for listening; to connect takes a port")
+        return _ClientEndpoint(reactor, uri, port)
+
+    def server_endpoint(self, reactor: Any, uri: URI) -> IStreamServerEndpoint:
+        """See `ITransport`; a name is looked up, blocking, when it listens."""
+        return _ServerEndpoint(reactor, uri, _port_of(uri))
+
+    def is_local(self, uri: URI) -> bool:
+        """See `ITransport`: loopback addresses and ``localhost``."""
+        return uri.is_loopback
+
+    def listen_address(self, uri: URI, port: IListeningPort) -> URI:
+        """See `ITransport`; the host stays as it was written."""
+        host: Any = port.getHost()
+        return evolve(uri, port=host.port)
+
+
+transport = TCPTransport()
+
+
+def set_user_timeout(transport: Any, seconds: float) -> bool:
+    """Give a connection up when what it sent stays unacknowledged so long.
+
+    Args:
+        transport: A connected Twisted transport, of any kind.
+        seconds: More than 0; rounded to whole milliseconds, 1 ms at least.
+
+    Returns:
+        False where that cannot be had: on another platform than Linux, or
+        where the transport has no TCP socket.
+    """
+    option = getattr(socket, "TCP_USER_TIMEOUT", None)
+    handle = getattr(transport, "getHandle", None)
+    if option is None or handle is None:
+        return False
+    try:
+        handle().setsockopt(socket.IPPROTO_TCP, option, max(1, round(seconds * 1000)))
+    except OSError:
+        return False
+    return True
+
+
+def _port_of(uri: URI) -> int:
+    uri.check_parts(port=True, path=False)
+    uri.check_options(_OPTIONS)
+    assert uri.port is not None
+    return uri.port
+
+
+def _set_no_delay(sock: socket.socket | None) -> None:
+    # A frame is small and awaited; Nagle's algorithm would hold the second one
+    # back until the first is acknowledged.
+    if sock is not None:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+@implementer(IStreamClientEndpoint)
+@frozen
+class _ClientEndpoint:
+    reactor: Any
+    uri: URI
+    port: int
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        return self._endpoint().connect(protocolFactory).addCallbacks(self._connected, self._failed)
+
+    def _endpoint(self) -> IStreamClientEndpoint:
+        host = self.uri.host
+        if isIPAddress(host):
+            return TCP4ClientEndpoint(self.reactor, host, self.port, DIAL_TIMEOUT)
+        if isIPv6Address(host):
+            return TCP6ClientEndpoint(self.reactor, host, self.port, DIAL_TIMEOUT)
+        return HostnameEndpoint(self.reactor, host, self.port, DIAL_TIMEOUT)
+
+    def _connected(self, protocol: IProtocol) -> IProtocol:
+        handle = getattr(getattr(protocol, "transport", None), "getHandle", None)
+        if handle is not None:
+            _set_no_delay(handle())
+        return protocol
+
+    def _failed(self, failure: Failure) -> Failure:
+        failure.trap(ConnectError, DNSLookupError)
+        return Failure(DialError(str(self.uri), _reason(failure.value)))
+
+
+def _reason(error: BaseException | None) -> str:
+    """Say in words why dialling failed."""
+    if isinstance(error, DNSLookupError):
+        return "no such host"
+    if isinstance(error, TimeoutError):
+        return f"no answer within {DIAL_TIMEOUT:g} s"
+    number = getattr(error, "osError", None)
+    if not isinstance(number, int):
+        return str(error)
+    words = os.strerror(number)
+    return words[:1].lower() + words[1:]
+
+
+@implementer(IStreamServerEndpoint)
+@frozen
+class _ServerEndpoint:
+    reactor: Any
+    uri: URI
+    port: int
+
+    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
+        """Listen; the Deferred has already fired when this returns."""
+        try:
+            port = self._listen(protocolFactory)
+        except CannotListenError as exc:
+            return fail(self._refused(exc.socketError))
+        except OSError as exc:
+            return fail(self._refused(exc))
+        # Accepted connections inherit it, which saves a call for each.
+        _set_no_delay(getattr(port, "socket", None))
+        return succeed(port)
+
+    def _listen(self, factory: IProtocolFactory) -> IListeningPort:
+        if self.uri.host != "*":
+            interface = _address_of(self.uri.host)
+        elif (port := _listen_on_both_families(self.reactor, self.port, factory)) is not None:
+            return port
+        else:
+            interface = ""
+        listening: IListeningPort = self.reactor.listenTCP(self.port, factory, BACKLOG, interface)
+        return listening
+
+    def _refused(self, error: Any) -> ListenError:
+        if isinstance(error, socket.gaierror):
+            return ListenError(str(self.uri), f"no such host as {self.uri.host}")
+        number = getattr(error, "errno", None)
+        reason = os.strerror(number) if isinstance(number, int) else str(error)
+        return ListenError(str(self.uri), reason)
+
+
+def _address_of(host: str) -> str:
+    if isIPAddress(host) or isIPv6Address(host):
+        return host
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    addresses = {family: str(address[0]) for family, _, _, _, address in reversed(found)}
+    return addresses.get(socket.AF_INET) or addresses[socket.AF_INET6]
+
+
+def _listen_on_both_families(
+    reactor: Any, port: int, factory: IProtocolFactory
+) -> IListeningPort | None:
+    """Listen on one socket for both; give None where there is no IPv6.
+
+    One socket has one port, also where the system chooses it. The reactor's
+    own listening leaves IPV6_V6ONLY to the system's setting.
+    """
+    if not socket.has_dualstack_ipv6():
+        return None
+    try:
+        sock = socket.create_server(
+            ("::", port), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True
+        )
+    except OSError as exc:
+        if exc.errno in _NO_IPV6:
+            return None
+        raise
+    with sock:
+        sock.setblocking(False)
+        listening = reactor.adoptStreamPort(sock.fileno(), socket.AF_INET6, factory)
+    listening.transport = _DualStackServer
+    result: IListeningPort = listening
+    return result
+
+
+class _DualStackServer(Server):
+    """An accepted connection that names an IPv4 address as one."""
+
+    def getHost(self) -> IPv4Address | IPv6Address:
+        return _unmapped(Server.getHost(self))
+
+    def getPeer(self) -> IPv4Address | IPv6Address:
+        return _unmapped(Server.getPeer(self))
+
+
+def _unmapped(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    """Write ``::ffff:192.0.2.1`` as ``192.0.2.1``."""
+    number = IPv6Number(address.host).ipv4_mapped if ":" in address.host else None
+    return address if number is None else IPv4Address("TCP", str(number), address.port)

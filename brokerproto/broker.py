@@ -16,11 +16,11 @@ from brokerproto.account import Gap, Repeat
 from brokerproto.broker_session import (
     BrokerEvent,
     BrokerSession,
-    Carrier,
     Foreign,
     Recovered,
     Stale,
 )
+from brokerproto.carrier import Carrier
 from brokerproto.commands import Command, Ledger, Target, Verb
 from brokerproto.errors import (
     BrokerFullError,

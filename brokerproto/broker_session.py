@@ -7,11 +7,12 @@ events, and writes what `data_to_send` returns. Rules: protocol reference.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, Union
+from typing import Union
 
 from attrs import define, field, frozen
 
 from brokerproto.account import Account, Gap, Repeat
+from brokerproto.carrier import Carrier
 from brokerproto.errors import (
     FrameTooLongError,
     LocalProtocolError,
@@ -51,23 +52,11 @@ from brokerproto.wire import check_beginning, decode, encode, foreign_protocol
 __all__ = [
     "BrokerEvent",
     "BrokerSession",
-    "Carrier",
     "Foreign",
     "Recovered",
     "Stale",
     "failed",
 ]
-
-
-class Carrier(Protocol):
-    """Whoever moves a session's bytes."""
-
-    def settle(self) -> None:
-        """Write what the session owes, and close where it is over.
-
-        Called by the owner after it did something to a session on its own account,
-        outside of ``receive_data``.
-        """
 
 
 @frozen
@@ -349,7 +338,9 @@ class BrokerSession:
         events.append(message)
 
     def _count(self, heartbeat: Heartbeat, now: float, events: list[BrokerEvent]) -> None:
-        assert self.hello is not None and self.terms is not None and self.account is not None
+        assert self.hello is not None
+        assert self.terms is not None
+        assert self.account is not None
         if heartbeat.engine_id != self.hello.engine_id:
             raise NotYourIdError("a heartbeat in another engine's name")
         found = self.account.count(heartbeat.seq, now, self.terms.interval)

@@ -5,9 +5,10 @@
     BrokerError
       ProtocolError
         LocalProtocolError       our caller asked for the illegal: raised, a bug
-        RemoteProtocolError      a peer did: kept in ``session.failure``, never raised out of a session
+        RemoteProtocolError      a peer did: kept in ``session.failure``, not raised
           BadFrameError ... SlowReaderError     one class per code of `CODES`
         RefusedError             the other side sent FAILED
+        SilentBrokerError        the other side says nothing any more
       TransportError
         InvalidURIError          also a ValueError
         ListenError
@@ -49,6 +50,7 @@ __all__ = [
     "RemoteProtocolError",
     "Retry",
     "SequenceRegressedError",
+    "SilentBrokerError",
     "SlowReaderError",
     "SupersededError",
     "TooManyError",
@@ -257,6 +259,19 @@ class RefusedError(ProtocolError):
     def __init__(self, code: int, name: str, retry: Retry, text: str) -> None:
         self.code, self.name, self.retry, self.text = code, name, retry, text
         super().__init__(f"{code} {name}: {text}")
+
+
+class SilentBrokerError(ProtocolError):
+    """The broker acknowledged nothing for too long.
+
+    Args:
+        heartbeats: How many went unanswered.
+        interval: Seconds between them.
+    """
+
+    def __init__(self, heartbeats: int, interval: int) -> None:
+        self.heartbeats, self.interval = heartbeats, interval
+        super().__init__(f"the broker was silent for {heartbeats} heartbeats of {interval} s")
 
 
 class TransportError(BrokerError):

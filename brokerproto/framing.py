@@ -173,7 +173,7 @@ class MessageFramer:
                 raise BadFrameError("too many empty messages")
         return None
 
-    def beginning(self, limit: int) -> bytes:  # noqa: ARG002
+    def beginning(self, limit: int) -> bytes:
         """Nothing: a message is always whole."""
         return b""
 

@@ -90,7 +90,7 @@ class Kind:
             raise error(f"not {self.name}")
         value = self.parse(raw)
         if self.limit is not None and type(value) is int and value > self.limit:
-            raise error(f"not {self.name}: more than {self.limit}")
+            raise error(f"not {self.name}")
         return value
 
     def check_beginning(self, raw: bytes, error: type[RemoteProtocolError]) -> None:
@@ -98,13 +98,14 @@ class Kind:
         if self.beginning.fullmatch(raw) is None:
             raise error(f"not {self.name}")
         if raw and self.limit is not None and raw.isdigit() and int(raw) > self.limit:
-            raise error(f"not {self.name}: more than {self.limit}")
+            raise error(f"not {self.name}")
 
     def accepts(self, value: Any) -> bool:
         """Whether `value` can be sent as this kind, and comes back equal."""
         try:
             return bool(self.read(self.format(value).encode("ascii")) == value)
-        except (RemoteProtocolError, UnicodeEncodeError):
+        except (RemoteProtocolError, ValueError):
+            # A ValueError: no ASCII, or an integer too long for Python to print.
             return False
 
 
@@ -116,7 +117,7 @@ def _characters(
     beginning = f"[{characters}]{{0,{longest}}}"
     if ends:
         whole = f"[{ends}](?:[{characters}]{{0,{longest - 2}}}[{ends}])?"
-        beginning = f"(?:[{ends}][{characters}]{{0,{longest - 1}}})?"
+        beginning = f"(?:[{ends}](?:[{characters}]{{0,{longest - 2}}}[{ends}]?)?)?"
     return Kind(name, re.compile(whole.encode()), re.compile(beginning.encode()))
 
 
@@ -124,7 +125,7 @@ def _number(name: str, limit: int) -> Kind:
     """A decimal number without leading zeros, 0 to `limit`."""
     digits = len(str(limit))
     return Kind(
-        name,
+        f"{name}, 0 to {limit}",
         re.compile(b"0|[1-9][0-9]{0,%d}" % (digits - 1)),
         re.compile(b"(?:0|[1-9][0-9]{0,%d})?" % (digits - 1)),
         parse=int,

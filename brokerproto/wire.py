@@ -170,7 +170,8 @@ def encode(message: messages.Message) -> bytes:
 
 def _format(part: _Field, value: Any) -> str:
     if not part.kind.accepts(value):
-        raise LocalProtocolError(f"{part.attribute}={value!r} is not {part.kind.name}")
+        kind = type(value).__name__
+        raise LocalProtocolError(f"{part.attribute}: this {kind} is not {part.kind.name}")
     return part.kind.format(value)
 
 

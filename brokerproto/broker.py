@@ -86,6 +86,11 @@ class Broker:
         return self.detector.clock.now
 
     @property
+    def connections(self) -> int:
+        """How many connections are open, registered or not."""
+        return len(self._origins)
+
+    @property
     def tick_length(self) -> float:
         """Seconds between two calls of `tick`."""
         return self.detector.clock.tick
@@ -108,7 +113,7 @@ class Broker:
         session = BrokerSession(self.now, framing)
         session.carrier = carrier
         self._counts["opened"] += 1
-        full = len(self._origins) >= self.limits.connections
+        full = self.connections >= self.limits.connections
         self._origins[session] = origin
         if full:
             error = BrokerFullError(
@@ -165,6 +170,11 @@ class Broker:
         self._ended(session)
         _settle(session)
 
+    def close(self, error: RemoteProtocolError | None) -> None:
+        """End every session, as `end` does."""
+        for session in list(self._origins):
+            self.end(session, error)
+
     def order(self, verb: Verb, value: int, engines: Iterable[Member]) -> Command:
         """Send a command, and return its entry in the ledger.
 
@@ -189,7 +199,7 @@ class Broker:
         totals = self.fleet.totals
         counts = self._counts
         return Stats(
-            connections=len(self._origins),
+            connections=self.connections,
             registered=len(self.fleet),
             late=len(self.detector.late),
             opened=counts["opened"],

@@ -1,0 +1,98 @@
+"""``twistd broker``: options in, service out."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from attrs import evolve
+from twisted.application.service import IService
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+
+from brokerproto.broker import Broker
+from brokerproto.errors import TransportError
+from brokerproto.protocol import BrokerFactory
+from services.broker.options import Options
+from services.broker.reporting import LoggingObserver
+from services.broker.service import BrokerService
+from services.program.open_files import raise_open_files
+from services.program.service import ProgramService
+from services.program.start import fail, listen_or_exit
+from transports import URI, transport_for
+
+__all__ = ["Options", "makeService"]
+
+log = Logger()
+
+
+def makeService(options: Options) -> IService:
+    """Listen, and make the service; ends with one line where that is not possible."""
+    from twisted.internet import reactor
+
+    return broker_program(reactor, options)
+
+
+def broker_program(reactor: Any, options: Options) -> ProgramService:
+    """Make the whole program on a given reactor; see `makeService`."""
+    # Here, because klein takes as long to import as all the rest.
+    from services.broker.control import control_site
+
+    program = ProgramService(reactor, options)
+    limits = options.limits(_room(options["max-connections"]))
+    broker = Broker(reactor.seconds, secrets.token_hex(4), limits, LoggingObserver())
+    ports: list[IListeningPort] = []
+    for uri in options["listen"]:
+        factory = BrokerFactory(broker, reactor, str(uri), transport_for(uri.scheme).framing)
+        factory.address, port = _listen(reactor, uri, factory)
+        ports.append(port)
+        log.info("accepting engines on {address}", address=factory.address)
+    service = BrokerService(broker, reactor, ports)
+    site = control_site(
+        broker, reactor, extra_hosts=options["control-host"], is_ready=lambda: service.is_ready
+    )
+    address, port = _listen(reactor, options["control"], site)
+    ports.append(port)
+    log.info("control API on {address}", address=address)
+    log.info(
+        "a heartbeat is due each {interval} s; lost after {timeout} s of silence,"
+        " noticed within {worst} s",
+        interval=limits.interval,
+        timeout=limits.timeout_of(limits.interval),
+        worst=broker.worst_detection,
+    )
+    program.addService(service)
+    return program
+
+
+def _listen(reactor: Any, uri: URI, factory: Factory) -> tuple[str, IListeningPort]:
+    """Listen, and give the address with the port that the system chose."""
+    carried = evolve(uri, scheme="tcp") if uri.scheme == "http" else uri
+    transport = transport_for(carried.scheme)
+    try:
+        endpoint = transport.server_endpoint(reactor, carried)
+    except TransportError as error:
+        fail(Options.program, str(error))
+    port = listen_or_exit(Options.program, str(uri), endpoint.listen(factory))
+    heard = transport.listen_address(carried, port)
+    return str(evolve(heard, scheme=uri.scheme)), port
+
+
+def _room(wanted: int) -> int:
+    """Raise the limit of open files, and give how many connections it leaves room for.
+
+    Rule: protocol reference, section "Limits".
+    """
+    before, now = raise_open_files()
+    if now < 0:
+        log.info("open files: no limit; at most {connections} connections", connections=wanted)
+        return wanted
+    room = max(1, min(wanted, now - max(32, min(512, now // 10))))
+    log.info(
+        "open files: {now} (was {before}); at most {connections} connections",
+        now=now,
+        before=before,
+        connections=room,
+    )
+    return room

@@ -1,0 +1,92 @@
+"""What a broker's log says: each engine late or lost, and how the fleet stands."""
+
+from __future__ import annotations
+
+from twisted.logger import Logger
+
+from brokerproto.account import Gap
+from brokerproto.broker import Broker
+from brokerproto.errors import RemoteProtocolError
+from brokerproto.fleet import End, Manner, Member, Origin
+from brokerproto.observer import Observer
+
+log = Logger()
+
+
+class LoggingObserver(Observer):
+    """Writes into the log what calls for attention; who comes and goes is debug."""
+
+    def engine_registered(self, member: Member) -> None:
+        """See `Observer`."""
+        log.debug(
+            "{engine} registered from {address} by {transport}, epoch {epoch}",
+            engine=member.engine_id,
+            address=member.origin.address,
+            transport=member.origin.transport,
+            epoch=member.epoch,
+        )
+
+    def engine_missed(self, member: Member, gap: Gap) -> None:
+        """See `Observer`."""
+        log.warn(
+            "{engine} missed {missed} heartbeats, {first} to {last}",
+            engine=member.engine_id,
+            missed=gap.missed,
+            first=gap.first,
+            last=gap.last,
+        )
+
+    def engine_late(self, member: Member, silence: float) -> None:
+        """See `Observer`."""
+        log.warn(
+            "{engine} is late: silent for {silence} s",
+            engine=member.engine_id,
+            silence=round(silence, 1),
+        )
+
+    def engine_recovered(self, member: Member) -> None:
+        """See `Observer`."""
+        log.info("{engine} is back in time", engine=member.engine_id)
+
+    def engine_ended(self, end: End) -> None:
+        """See `Observer`."""
+        write = log.warn if end.manner is Manner.LOST else log.debug
+        write(
+            "{engine} {manner}: {cause}, after {duration} s and {heartbeats} heartbeats",
+            engine=end.engine_id,
+            manner=end.manner.value,
+            cause=end.cause,
+            duration=round(end.duration, 1),
+            heartbeats=end.totals.counted,
+            missed=end.totals.missed,
+            address=end.origin.address,
+        )
+
+    def peer_refused(
+        self, origin: Origin, engine_id: str | None, error: RemoteProtocolError
+    ) -> None:
+        """See `Observer`."""
+        log.info(
+            "refused {address} ({engine}): {code} {name}, {reason}",
+            address=origin.address,
+            engine=engine_id or "no id",
+            code=error.code,
+            name=error.name,
+            reason=error.text,
+        )
+
+
+def report(broker: Broker) -> None:
+    """Log in one line how the fleet stands."""
+    stats = broker.stats()
+    log.info(
+        "{connections} connections, {registered} engines registered, {late} late;"
+        " {heartbeats} heartbeats, {missed} missed; {left} left, {lost} lost",
+        connections=stats.connections,
+        registered=stats.registered,
+        late=stats.late,
+        heartbeats=stats.heartbeats,
+        missed=stats.missed,
+        left=stats.left,
+        lost=stats.lost,
+    )

@@ -1,0 +1,142 @@
+"""Command line of ``twistd engine``."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from attrs import evolve
+from twisted.python import usage
+
+from brokerproto.grammar import ID
+from brokerproto.terms import MAX_INTERVAL
+from services.engine.work import WORK_NAMES
+from services.program import options as program_options
+from services.program.options import Option
+from services.program.values import OneOf, WholeNumber, quoted
+from transports import URI, transport_for
+
+_ENGINE_PORT = 1337
+_MAX_COUNT = 100_000
+
+
+def _broker_uri(text: str) -> URI:
+    uri = URI.parse(text)
+    transport_for(uri.scheme)
+    return uri
+
+
+def _engine_id(text: str) -> str:
+    if not ID.accepts(text):
+        raise ValueError(
+            f"{quoted(text)} is not an id: 1 to 253 letters, digits, dots, underscores and "
+            "hyphens, a letter or digit at both ends"
+        )
+    return text
+
+
+class Options(program_options.Options):
+    """What an engine can be told."""
+
+    program = "engine"
+    longdesc = (
+        "Register with a broker, send it heartbeats, and do its work. Reconnects by itself, "
+        "for as long as it takes."
+    )
+    table = (
+        Option(
+            name="host",
+            doc="The broker's name or address; looked up again for each attempt.",
+            default="127.0.0.1",
+            env="BROKER_HOST",
+            metavar="HOST",
+        ),
+        Option(
+            name="port",
+            doc="The broker's port.",
+            parse=WholeNumber(1, 65_535),
+            default=str(_ENGINE_PORT),
+            metavar="PORT",
+        ),
+        Option(
+            name="broker",
+            doc="The broker's address as a whole, in place of --host and --port.",
+            parse=_broker_uri,
+            env="BROKER_URI",
+            metavar="URI",
+        ),
+        Option(
+            name="id",
+            doc="The engine's id, unique at its broker. Default: host name and process number.",
+            parse=_engine_id,
+            env="ENGINE_ID",
+            metavar="ID",
+        ),
+        Option(
+            name="count",
+            doc="Run so many virtual engines, ID-1 to ID-N, each with a connection of its own.",
+            parse=WholeNumber(1, _MAX_COUNT),
+            env="ENGINE_COUNT",
+        ),
+        Option(
+            name="work",
+            doc="How to keep a CPU busy: in a child process of idle priority, which leaves the "
+            "heartbeats alone; in the engine itself, which blocks them; or not at all, only "
+            "waiting. Default: child; pretend with --count.",
+            parse=OneOf(WORK_NAMES),
+            env="ENGINE_WORK",
+        ),
+        Option(
+            name="interval",
+            doc="Ask for so many seconds between heartbeats; the broker decides.",
+            parse=WholeNumber(1, MAX_INTERVAL),
+            env="ENGINE_INTERVAL",
+            metavar="S",
+        ),
+        Option(
+            name="ack",
+            doc="Have each so many heartbeats acknowledged; 0 for none.",
+            parse=WholeNumber(0, 1_000_000),
+            default="1",
+            env="ENGINE_ACK",
+        ),
+    )
+
+    def postOptions(self) -> None:
+        """Settle which broker, which ids and which work are meant."""
+        told = {name for name in ("host", "port", "broker") if name in self}
+        super().postOptions()
+        if "broker" in told and len(told) > 1:
+            raise usage.UsageError("--broker: not together with --host or --port")
+        if self["broker"] is None or (told and "broker" not in told):
+            self["broker"] = self._broker_of_host()
+        if self["id"] is None:
+            self["id"] = self._own_id()
+        if self["work"] is None:
+            self["work"] = "child" if self["count"] is None else "pretend"
+        longest = self.ids[-1]
+        if not ID.accepts(longest):
+            raise usage.UsageError(f"--id: {quoted(longest)} would be too long an id")
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids of all engines of this process."""
+        if self["count"] is None:
+            return [self["id"]]
+        return [f"{self['id']}-{number}" for number in range(1, self["count"] + 1)]
+
+    def _broker_of_host(self) -> URI:
+        host = self["host"]
+        try:
+            bare = URI.parse(f"tcp://[{host}]" if ":" in host else f"tcp://{host}")
+        except ValueError as error:
+            raise usage.UsageError(f"--host: {error}") from None
+        if bare.host != host.lower() and bare.host != host:
+            raise usage.UsageError(f"--host: {quoted(host)} is not a name or an address")
+        return evolve(bare, port=self["port"])
+
+    @staticmethod
+    def _own_id() -> str:
+        # A host's name may hold what an id may not.
+        name = "".join(c if ID.accepts(c) or c in "._-" else "-" for c in socket.gethostname())
+        return f"{name.strip('._-')[:200] or 'engine'}-{os.getpid()}"

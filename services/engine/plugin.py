@@ -1,0 +1,58 @@
+"""``twistd engine``: options in, service out."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+from twisted.application.service import IService
+
+from brokerproto.engine_session import Wishes
+from brokerproto.errors import TransportError
+from services.engine.options import Options
+from services.engine.runner import Dialler, Runner
+from services.engine.service import EngineService, reborn_after
+from services.engine.work import work_for
+from services.program.open_files import raise_open_files
+from services.program.service import ProgramService
+from services.program.start import fail
+from transports import transport_for
+
+__all__ = ["Options", "makeService"]
+
+
+def makeService(options: Options) -> IService:
+    """Make the service; ends with one line where the address cannot be dialled."""
+    from twisted.internet import reactor
+
+    return engine_program(reactor, options)
+
+
+def engine_program(reactor: Any, options: Options) -> ProgramService:
+    """Make the whole program on a given reactor; see `makeService`."""
+    program = ProgramService(reactor, options)
+    raise_open_files()
+    uri = options["broker"]
+    transport = transport_for(uri.scheme)
+    try:
+        endpoint = transport.client_endpoint(reactor, uri)
+    except TransportError as error:
+        fail(Options.program, str(error))
+    dialler = Dialler(reactor, endpoint, transport.framing)
+    wishes = Wishes(options["interval"], options["ack"])
+    random = Random()  # noqa: S311 - it spreads heartbeats and retries, no secret
+    service = EngineService(reactor, program.exit_status, str(uri))
+    for engine_id in options.ids:
+        service.runners.append(
+            Runner(
+                engine_id,
+                dialler,
+                work_for(options["work"], reactor),
+                wishes,
+                service,
+                None if options["count"] is None else lambda deaths: reborn_after(deaths, random),
+                random,
+            )
+        )
+    program.addService(service)
+    return program

@@ -1,0 +1,148 @@
+"""A process full of engines, one or many, and what its log says of them."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+from attrs import define, field
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+
+from brokerproto.messages import Success
+from services.engine.runner import Runner
+from services.program.exit_status import ExitStatus
+from services.program.start import CONFIGURATION_ERROR
+
+__all__ = ["EngineService", "reborn_after"]
+
+_SUMMARY_SECONDS = 1.0
+_SHORTEST_DEATH, _LONGEST_SHORT_DEATH, _LONGEST_DEATH = 1.0, 3.0, 30.0
+
+log = Logger()
+
+
+def reborn_after(deaths: int, random: Random) -> float:
+    """Return the seconds from a virtual engine's death to its next life.
+
+    Rule: protocol reference, section "Commands": 1 to 3 s, doubling to 30.
+
+    Args:
+        deaths: How often it has died, from 1.
+        random: Draws.
+    """
+    doubled: float = 2.0 ** min(deaths - 1, 8)
+    return min(_LONGEST_DEATH, random.uniform(_SHORTEST_DEATH, _LONGEST_SHORT_DEATH) * doubled)
+
+
+@define(eq=False, slots=False)
+class EngineService(Service):
+    """Runs engines, says what becomes of them, and ends the process when it must.
+
+    A single engine has a line in the log for each change of its state; of many there
+    is one line a second at most, while something changes.
+
+    Args:
+        reactor: Its clock.
+        exit_status: Ends the process.
+        broker: The broker's address, for the log.
+    """
+
+    _reactor: Any
+    _exit_status: ExitStatus
+    _broker: str
+    runners: list[Runner] = field(init=False, factory=list)
+    _registered: set[Runner] = field(init=False, factory=set)
+    _away: set[Runner] = field(init=False, factory=set)
+    _reasons: dict[str, int] = field(init=False, factory=dict)
+    _summary: IDelayedCall | None = field(init=False, default=None)
+
+    def startService(self) -> None:
+        """Connect all engines."""
+        Service.startService(self)
+        for runner in self.runners:
+            runner.start()
+
+    def stopService(self) -> Deferred[None]:
+        """Have all engines say Bye; fires when their connections are gone."""
+        Service.stopService(self)
+        if self._summary is not None:
+            self._summary.cancel()
+            self._summary = None
+        stopped = gatherResults([runner.stop() for runner in self.runners])
+        return stopped.addCallback(lambda _: self._farewell())
+
+    def registered(self, runner: Runner, success: Success) -> None:
+        """See `services.engine.runner.Journal`."""
+        self._registered.add(runner)
+        if self._is_single:
+            log.info(
+                "registered at {broker} as {engine}, epoch {epoch}; a heartbeat each {interval} s",
+                broker=self._broker,
+                engine=runner.engine_id,
+                epoch=success.epoch or 1,
+                interval=runner.engine.session.interval if runner.engine.session else None,
+            )
+        else:
+            self._changed()
+
+    def lost(self, runner: Runner, reason: str) -> None:
+        """See `services.engine.runner.Journal`."""
+        self._registered.discard(runner)
+        if self._is_single:
+            log.warn("no broker: {reason}", reason=reason, engine=runner.engine_id)
+        else:
+            self._reasons[reason] = self._reasons.get(reason, 0) + 1
+            self._changed()
+
+    def retrying(self, runner: Runner, seconds: float) -> None:
+        """See `services.engine.runner.Journal`."""
+        if self._is_single:
+            log.info("next try in {seconds} s", seconds=round(seconds, 1))
+
+    def gave_up(self, runner: Runner) -> None:
+        """See `services.engine.runner.Journal`."""
+        self._away.add(runner)
+        log.error("{engine} stays away: the broker does not want it", engine=runner.engine_id)
+        if len(self._away) == len(self.runners):
+            self._exit_status.end(CONFIGURATION_ERROR)
+
+    def killed(self, runner: Runner, code: int) -> None:
+        """See `services.engine.runner.Journal`."""
+        self._registered.discard(runner)
+        if self._is_single:
+            log.info("killed by the broker: exit status {code}", code=code)
+        else:
+            reason = f"killed with {code}"
+            self._reasons[reason] = self._reasons.get(reason, 0) + 1
+            self._changed()
+        if runner.reborn_after is None:
+            self._exit_status.end(code)
+
+    @property
+    def _is_single(self) -> bool:
+        return len(self.runners) == 1
+
+    def _changed(self) -> None:
+        if self._summary is None and self.running:
+            self._summary = self._reactor.callLater(_SUMMARY_SECONDS, self._summarise)
+
+    def _summarise(self) -> None:
+        self._summary = None
+        reasons, self._reasons = self._reasons, {}
+        log.info(
+            "{registered} of {engines} engines registered at {broker}{lost}",
+            registered=len(self._registered),
+            engines=len(self.runners),
+            broker=self._broker,
+            lost="".join(f"; {n} x {reason}" for reason, n in reasons.items()),
+        )
+
+    def _farewell(self) -> None:
+        log.info(
+            "{engines} engines sent {heartbeats} heartbeats in all",
+            engines=len(self.runners),
+            heartbeats=sum(runner.heartbeats_sent for runner in self.runners),
+        )

@@ -190,7 +190,7 @@ class Broker:
         ]
         command = self.ledger.issue(verb, value, targets, now)
         for member in members:
-            if self._write(command, member, now) and member.session is not None:
+            if self._write(command, member, self.seconds()) and member.session is not None:
                 _settle(member.session)
         return command
 

@@ -1,0 +1,1 @@
+"""The scale test: a broker and its engines run, loaded and judged as a whole."""

@@ -1,0 +1,147 @@
+"""The project's programs as processes of this machine, and a broker's control API."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urlencode
+from urllib.request import ProxyHandler, Request, build_opener
+
+from attrs import define, field
+
+__all__ = ["ControlAPI", "Program", "ProgramError", "wait_until"]
+
+_POLL = 0.05
+
+
+class ProgramError(Exception):
+    """A program did not do what it was started for; the message says what."""
+
+
+def wait_until(what: str, happened: Callable[[], Any], seconds: float) -> Any:
+    """Return the first true result of `happened`.
+
+    Raises:
+        ProgramError: There was none within `seconds`.
+    """
+    deadline = time.monotonic() + seconds
+    while not (result := happened()):
+        if time.monotonic() > deadline:
+            raise ProgramError(f"{what}: not within {seconds:g} s")
+        time.sleep(_POLL)
+    return result
+
+
+@define(eq=False)
+class Program:
+    """One ``twistd`` program in the foreground, its log as JSON in a file.
+
+    Args:
+        name: ``broker`` or ``engine``.
+        arguments: Its command line, without ``--log-format``.
+        folder: Where it runs, and where its log goes, as ``<name>.jsonl``.
+    """
+
+    name: str
+    arguments: list[str]
+    folder: Path
+    process: subprocess.Popen[bytes] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        twistd = Path(sys.executable).with_name("twistd")
+        command = [str(twistd), "-n", self.name, "--log-format", "json", *self.arguments]
+        with self._log("wb") as log:
+            self.process = subprocess.Popen(  # noqa: S603 - our own command
+                command, cwd=self.folder, stdout=log, stderr=subprocess.STDOUT, env=_environment()
+            )
+
+    @property
+    def log_path(self) -> Path:
+        """Where the log is."""
+        return self.folder / f"{self.name}.jsonl"
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """Read the log from its beginning; a line that is no JSON is a ``message``."""
+        with self._log("rb") as log:
+            for line in log:
+                try:
+                    event = json.loads(line)
+                except ValueError:
+                    event = None
+                yield (
+                    event
+                    if isinstance(event, dict)
+                    else {"message": line.decode(errors="replace").rstrip()}
+                )
+
+    def logged(self, key: str, beginning: str, seconds: float = 20) -> Any:
+        """Wait for an event whose message begins so, and return its field `key`.
+
+        Raises:
+            ProgramError: The program ended, or time is over, before it came.
+        """
+
+        def look() -> Any:
+            last = ""
+            for event in self.events():
+                last = str(event["message"])
+                if last.startswith(beginning) and key in event:
+                    return event[key]
+            if self.process.poll() is not None:
+                raise ProgramError(f"the {self.name} ended, and said: {last}")
+            return None
+
+        return wait_until(f"the {self.name} to say {beginning!r}", look, seconds)
+
+    def end(self, seconds: float = 20) -> int:
+        """Send SIGTERM, and return the exit status; kill it where it does not end."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait()
+
+    def _log(self, mode: str) -> IO[bytes]:
+        return self.log_path.open(mode)
+
+
+def _environment() -> dict[str, str]:
+    """Take this process's environment, without what would set our programs up."""
+    ours = ("BROKER_", "ENGINE_")
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name != "PORT" and not name.startswith(ours)
+    }
+
+
+@define
+class ControlAPI:
+    """A broker's control API, by HTTP.
+
+    Args:
+        address: Such as ``http://127.0.0.1:8080``.
+    """
+
+    address: str
+
+    def ask(self, path: str, **parameters: str | int) -> dict[str, Any]:
+        """Return the answer to one request.
+
+        Raises:
+            OSError: There was none, or it was an error.
+        """
+        query = f"?{urlencode(parameters)}" if parameters else ""
+        request = Request(f"{self.address}{path}{query}")  # noqa: S310 - http:// alone
+        with build_opener(ProxyHandler({})).open(request, timeout=60) as response:
+            answer: dict[str, Any] = json.load(response)
+            return answer

@@ -130,8 +130,9 @@ class Stream:
         """
         if not isinstance(data, bytes):
             raise TypeError(f"only bytes can be written, not {type(data).__name__}")
-        shut = self._write_closing or (self.disconnecting and self._producer is None)
-        if not data or shut or self._aborted or not self.connected:
+        shut = self._write_closed or self._aborted or not self.connected
+        closing = self._write_closing or self.disconnecting
+        if not data or shut or (closing and self._producer is None):
             return
         self._waiting.append(data)
         self._waiting_bytes += len(data)

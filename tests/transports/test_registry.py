@@ -1,0 +1,122 @@
+"""How a scheme finds its transport: ours, and those of other packages."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from zope.interface.verify import verifyObject
+
+from transports import InvalidURIError, ITransport, registry, transport_for
+
+Install = Callable[..., None]
+
+GOOD = """
+from zope.interface import implementer
+from transports import ITransport
+
+@implementer(ITransport)
+class Pigeon:
+    scheme = "pigeon"
+    framing = "message"
+    def client_endpoint(self, reactor, uri): ...
+    def server_endpoint(self, reactor, uri): ...
+    def is_local(self, uri): ...
+    def listen_address(self, uri, port): ...
+
+transport = Pigeon()
+"""
+WITHOUT_LISTEN_ADDRESS = GOOD.replace("    def listen_address(self, uri, port): ...\n", "")
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Put a distribution on the path that announces a transport."""
+    monkeypatch.setattr(registry, "_loaded", {})
+
+    def install(
+        source: str, *, module: str = "pigeon_post", scheme: str = "pigeon", of: str = "pigeonry"
+    ) -> None:
+        place = tmp_path / of
+        metadata = place / f"{of}-1.0.dist-info"
+        metadata.mkdir(parents=True)
+        (place / f"{module}.py").write_text(source)
+        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {of}\nVersion: 1.0\n")
+        (metadata / "entry_points.txt").write_text(
+            f"[brokerproto.transports]\n{scheme} = {module}:transport\n"
+        )
+        monkeypatch.syspath_prepend(str(place))
+        monkeypatch.delitem(sys.modules, module, raising=False)
+
+    return install
+
+
+@pytest.mark.parametrize("scheme", ["inproc", "tcp"])
+def test_built_in_transports_keep_the_interface(scheme: str) -> None:
+    transport = transport_for(scheme)
+    assert verifyObject(ITransport, transport)
+    assert transport.scheme == scheme
+    assert transport.framing == "lines"
+    assert transport_for(scheme) is transport
+
+
+def test_unknown_scheme_is_told_the_known_ones() -> None:
+    with pytest.raises(InvalidURIError) as caught:
+        transport_for("carrier")
+    assert caught.value.text == "carrier://"
+    assert "inproc, tcp" in caught.value.problem
+
+
+def test_other_package_adds_a_scheme(install: Install) -> None:
+    install(GOOD)
+    assert registry.known_schemes() == ["inproc", "pigeon", "tcp"]
+    assert "pigeon_post" not in sys.modules
+    assert transport_for("pigeon").framing == "message"
+    assert transport_for("pigeon") is sys.modules["pigeon_post"].transport
+
+
+def test_other_package_cannot_replace_a_scheme_of_ours(install: Install) -> None:
+    install(GOOD.replace('"pigeon"', '"tcp"'), scheme="tcp")
+    assert type(transport_for("tcp")).__module__ == "transports.tcp"
+    assert "pigeon_post" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        ("transport = object()", "no transport"),
+        (WITHOUT_LISTEN_ADDRESS, "listen_address"),
+        (GOOD.replace("(self, reactor, uri)", "(self, uri)"), "client_endpoint"),
+        (GOOD.replace('"pigeon"', '"dove"'), "dove://"),
+        ("import a_package_that_is_missing", "a_package_that_is_missing"),
+        ("", "transport"),
+    ],
+)
+def test_what_is_no_transport_is_refused_in_one_line(
+    install: Install, source: str, names: str
+) -> None:
+    install(source)
+    with pytest.raises(InvalidURIError) as caught:
+        transport_for("pigeon")
+    assert caught.value.text == "pigeon://"
+    assert names in caught.value.problem
+    assert "pigeonry" in caught.value.problem
+    assert "\n" not in str(caught.value)
+
+
+def test_scheme_of_two_packages_is_refused_with_both_names(install: Install) -> None:
+    install(GOOD)
+    install(GOOD, of="dovecote", module="dove_post")
+    with pytest.raises(InvalidURIError) as caught:
+        transport_for("pigeon")
+    assert "dovecote" in caught.value.problem
+    assert "pigeonry" in caught.value.problem
+
+
+def test_refused_scheme_is_looked_for_again(install: Install) -> None:
+    with pytest.raises(InvalidURIError):
+        transport_for("pigeon")
+    install(GOOD)
+    assert transport_for("pigeon").scheme == "pigeon"

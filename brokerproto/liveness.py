@@ -221,5 +221,6 @@ class Detector(Generic[W]):
                     session.pings = 2
                     self.late.add(session)
                     verdicts.append((session, verdict))
-            self._ring.put(session, session.seen + following)
+            # Whoever is heard from now on may be late again before its next step is due.
+            self._ring.put(session, min(session.seen + following, now + patience.late))
         return verdicts

@@ -1,4 +1,13 @@
 """The engine protocol: handshake, sequenced heartbeat, liveness, commands.
 
-Everything here but ``protocol`` is sans-I/O: it knows no reactor, socket or clock.
+All of it but ``protocol`` is sans-I/O: it knows no reactor, no socket and no clock.
+From the ground up:
+
+* ``errors``, ``messages``, ``grammar``, ``framing``, ``wire``: what travels;
+* ``states``, ``account``, ``liveness``, ``terms``, ``retry``: the rules;
+* ``broker_session``, ``engine_session``: one conversation, either side;
+* ``fleet``, ``commands``, ``broker``: many conversations, as the broker sees them;
+* ``engine``: one engine's life over several connections;
+* ``protocol``: Twisted's Protocols and Factories, with a broker of your own in 30 lines;
+* ``testing``: fakes, and a wire in memory.
 """

@@ -325,8 +325,9 @@ class Broker:
         self.observer.peer_refused(self._origins[session], engine_id, error)
 
     def _free(self, member: Member, manner: Manner, cause: str) -> None:
-        self.observer.engine_ended(self.fleet.end(member, manner, cause, self.now))
+        end = self.fleet.end(member, manner, cause, self.now)
         self.ledger.ended(member.engine_id, self.seconds())
+        self.observer.engine_ended(end)
 
 
 def _is_plain(member: Member) -> bool:

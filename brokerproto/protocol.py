@@ -53,6 +53,8 @@ __all__ = ["BrokerFactory", "BrokerProtocol", "EngineFactory", "EngineProtocol",
 FLUSH_DEADLINE = 1.0
 """Seconds that a peer has to read the last words before it is cut off."""
 
+_CLOSE_DEADLINE = 0.1
+
 
 def address_text(address: IAddress | None) -> str:
     """Name a peer: ``127.0.0.1:1234``, ``[::1]:1234``, or what the address says."""
@@ -259,7 +261,7 @@ class EngineProtocol(_CarryingProtocol[EngineSession]):
         # Closed first: a reset from an engine ends an original broker.
         transport = self.transport
         if transport is not None:
-            self._cut_off = self.reactor.callLater(FLUSH_DEADLINE, super()._cut)
+            self._cut_off = self.reactor.callLater(_CLOSE_DEADLINE, super()._cut)
             transport.loseConnection()
 
     def _tick(self) -> None:

@@ -42,13 +42,10 @@ class Journal(Protocol):
     def registered(self, runner: Runner, success: Success) -> None:
         """The engine is registered."""
 
-    def lost(self, runner: Runner, reason: str) -> None:
-        """Its connection is gone, or an attempt has failed."""
+    def lost(self, runner: Runner, reason: str, seconds: float) -> None:
+        """Its connection is gone, or an attempt has failed; the next is in `seconds`."""
 
-    def retrying(self, runner: Runner, seconds: float) -> None:
-        """It tries again after so many seconds."""
-
-    def gave_up(self, runner: Runner) -> None:
+    def gave_up(self, runner: Runner, reason: str) -> None:
         """It stays away: the broker said ``never``, twice."""
 
     def killed(self, runner: Runner, code: int) -> None:
@@ -211,14 +208,13 @@ class Runner(EngineObserver):
         self.dialler.reactor.callLater(0, self._client.stopService)
 
     def _retry(self, failure: ProtocolError | None, reason: str, stable: float) -> None:
-        self.journal.lost(self, reason)
         pause = self._policy.ended(failure, stable)
         if pause is None:
             self._stay_away()
-            self.journal.gave_up(self)
+            self.journal.gave_up(self, reason)
             return
         self._pause = pause
-        self.journal.retrying(self, pause)
+        self.journal.lost(self, reason, pause)
 
 
 @define(eq=False)

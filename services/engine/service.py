@@ -88,24 +88,24 @@ class EngineService(Service):
         else:
             self._changed()
 
-    def lost(self, runner: Runner, reason: str) -> None:
+    def lost(self, runner: Runner, reason: str, seconds: float) -> None:
         """See `services.engine.runner.Journal`."""
         self._registered.discard(runner)
         if self._is_single:
-            log.warn("no broker: {reason}", reason=reason, engine=runner.engine_id)
+            log.warn(
+                "no broker: {reason}; next try in {seconds} s",
+                reason=reason,
+                seconds=round(seconds, 1),
+            )
         else:
             self._reasons[reason] = self._reasons.get(reason, 0) + 1
             self._changed()
 
-    def retrying(self, runner: Runner, seconds: float) -> None:
+    def gave_up(self, runner: Runner, reason: str) -> None:
         """See `services.engine.runner.Journal`."""
-        if self._is_single:
-            log.info("next try in {seconds} s", seconds=round(seconds, 1))
-
-    def gave_up(self, runner: Runner) -> None:
-        """See `services.engine.runner.Journal`."""
+        self._registered.discard(runner)
         self._away.add(runner)
-        log.error("{engine} stays away: the broker does not want it", engine=runner.engine_id)
+        log.error("{engine} stays away: {reason}", engine=runner.engine_id, reason=reason)
         if len(self._away) == len(self.runners):
             self._exit_status.end(CONFIGURATION_ERROR)
 

@@ -6,9 +6,8 @@ import secrets
 from typing import Any
 
 from attrs import evolve
-from twisted.application.service import IService
+from twisted.application.service import IService, MultiService
 from twisted.internet.interfaces import IListeningPort
-from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
 from brokerproto.broker import Broker
@@ -62,11 +61,11 @@ def broker_program(reactor: Any, options: Options) -> ProgramService:
         timeout=limits.timeout_of(limits.interval),
         worst=broker.worst_detection,
     )
-    program.addService(service)
+    MultiService.addService(program, service)
     return program
 
 
-def _listen(reactor: Any, uri: URI, factory: Factory) -> tuple[str, IListeningPort]:
+def _listen(reactor: Any, uri: URI, factory: Any) -> tuple[str, IListeningPort]:
     """Listen, and give the address with the port that the system chose."""
     carried = evolve(uri, scheme="tcp") if uri.scheme == "http" else uri
     transport = transport_for(carried.scheme)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-from twisted.application.service import IService
+from twisted.application.service import IService, MultiService
 
 from brokerproto.engine_session import Wishes
 from brokerproto.errors import TransportError
@@ -54,5 +54,5 @@ def engine_program(reactor: Any, options: Options) -> ProgramService:
                 random,
             )
         )
-    program.addService(service)
+    MultiService.addService(program, service)
     return program

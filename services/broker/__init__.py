@@ -1,0 +1,1 @@
+"""The broker as a program: options, service, control API, log."""

@@ -120,7 +120,7 @@ class Broker:
                 "no more connections", max(5, self.limits.herd(len(self.fleet)))
             )
             session.end(error)
-            self._refused(session, error)
+            self._ended(session)
         else:
             self._handshakes.put(session, session.seen + self.limits.handshake)
         return session
@@ -308,21 +308,18 @@ class Broker:
         self.detector.late.discard(session)
         error = session.failure
         if error is not None:
-            self._refused(session, error)
+            self._rejected[error.code] += 1
         member = self.fleet.member_of(session)
         if member is None:
-            return
-        if session.bye is not None:
+            if error is not None:
+                engine_id = None if session.hello is None else session.hello.engine_id
+                self.observer.peer_refused(self._origins[session], engine_id, error)
+        elif session.bye is not None:
             self._free(member, Manner.LEFT, session.bye.reason or "bye")
         elif isinstance(error, HeartbeatTimeoutError):
             self._free(member, Manner.LOST, "timeout")
         else:
             self._free(member, Manner.LOST, "closed" if error is None else str(error.code))
-
-    def _refused(self, session: BrokerSession, error: RemoteProtocolError) -> None:
-        self._rejected[error.code] += 1
-        engine_id = None if session.hello is None else session.hello.engine_id
-        self.observer.peer_refused(self._origins[session], engine_id, error)
 
     def _free(self, member: Member, manner: Manner, cause: str) -> None:
         end = self.fleet.end(member, manner, cause, self.now)

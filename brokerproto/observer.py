@@ -36,7 +36,7 @@ class Observer:
     def peer_refused(
         self, origin: Origin, engine_id: str | None, error: RemoteProtocolError
     ) -> None:
-        """A connection was told `error`; `engine_id` is None before a hello."""
+        """A peer that is not registered was told `error`; no id before a hello."""
 
 
 @frozen

@@ -6,7 +6,7 @@ from twisted.logger import Logger
 
 from brokerproto.account import Gap
 from brokerproto.broker import Broker
-from brokerproto.errors import RemoteProtocolError
+from brokerproto.errors import DrainingError, RemoteProtocolError
 from brokerproto.fleet import End, Manner, Member, Origin
 from brokerproto.observer import Observer
 
@@ -50,7 +50,9 @@ class LoggingObserver(Observer):
 
     def engine_ended(self, end: End) -> None:
         """See `Observer`."""
-        write = log.warn if end.manner is Manner.LOST else log.debug
+        # A broker that stops has told everybody, and says so once.
+        expected = end.manner is Manner.LEFT or end.cause == str(DrainingError.code)
+        write = log.debug if expected else log.warn
         write(
             "{engine} {manner}: {cause}, after {duration} s and {heartbeats} heartbeats",
             engine=end.engine_id,

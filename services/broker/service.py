@@ -55,6 +55,7 @@ class BrokerService(Service):
 
     async def _stop(self) -> None:
         await gatherResults([maybeDeferred(port.stopListening) for port in self._ports])
+        log.info("the broker stops; {engines} engines are told so", engines=len(self.broker.fleet))
         self.broker.close(DrainingError("the broker stops"))
         deadline = self._reactor.seconds() + FLUSH_DEADLINE + 2 * _GONE_POLL
         while self.broker.connections and self._reactor.seconds() < deadline:

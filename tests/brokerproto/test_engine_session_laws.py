@@ -1,0 +1,150 @@
+"""The engine's session in every state, under every message, however it is cut."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from brokerproto.engine_session import EngineSession, Life
+from brokerproto.errors import AuthRequiredError, BadFrameError, ProtocolError, RefusedError
+from brokerproto.states import EngineState
+from tests.brokerproto.engine_conversation import GRANTED
+from tests.brokerproto.strategies import frames_of, segments, spoilt
+
+FRAMES = {
+    "CHALLENGE": "CHALLENGE:" + "0" * 64,
+    "SUCCESS": GRANTED,
+    "plain SUCCESS": "SUCCESS:Registered",
+    "ACK": "ACK:1",
+    "PING": "PING",
+    "DOWORK": "DOWORK:5:command=b-1",
+    "KILL": "KILL:5:command=b-1",
+    "unusable DOWORK": "DOWORK:-5:command=b-1",
+    "unusable KILL": "KILL:300:command=b-1",
+    "GOAWAY": "GOAWAY:100",
+    "FAILED": "FAILED:409:DUPLICATE_ID:5:in use",
+    "FAILLED": "FAILLED:in use",
+    "unknown": "Whatever:1",
+    "malformed": "ACK",
+}
+
+_OPENING = {"SUCCESS", "plain SUCCESS"}
+_REFUSALS = {"FAILED", "FAILLED"}
+_ANYWHERE = {"GOAWAY", "unknown"}
+_REGISTERED = {"ACK", "PING", "DOWORK", "KILL", "unusable DOWORK", "unusable KILL"}
+
+
+def session_in(state: EngineState, seed: int = 1) -> EngineSession:
+    """A session that stands in `state`, and owes nothing."""
+    session = EngineSession(Life("e", "a1"), 0.0, Random(seed))
+    if state is EngineState.PROVED:
+        # No secret is known here, so nothing leads to this state yet.
+        session.state = state
+    elif state is not EngineState.GREETING:
+        session.receive_data(f"{GRANTED}\n".encode(), 0.0)
+    if state in (EngineState.CLOSING, EngineState.CLOSED):
+        session.leave()
+    if state is EngineState.CLOSED:
+        session.lose()
+    session.data_to_send()
+    assert session.state is state
+    return session
+
+
+def expected(state: EngineState, name: str) -> tuple[EngineState, type[ProtocolError] | None]:
+    """What the reference says of a message in a state: where it leads, and the failure."""
+    if state in (EngineState.CLOSING, EngineState.CLOSED) or name in _ANYWHERE:
+        return state, None
+    if name in _REFUSALS:
+        return EngineState.CLOSING, RefusedError
+    if state is EngineState.GREETING and name == "CHALLENGE":
+        return EngineState.CLOSING, AuthRequiredError
+    if state is not EngineState.OPEN and name in _OPENING:
+        return EngineState.OPEN, None
+    if state is EngineState.OPEN and name in _REGISTERED:
+        return EngineState.OPEN, None
+    return EngineState.CLOSING, BadFrameError
+
+
+@pytest.mark.parametrize("name", FRAMES)
+@pytest.mark.parametrize("state", EngineState)
+def test_every_state_has_an_answer_to_every_message(state: EngineState, name: str) -> None:
+    session = session_in(state)
+    events = session.receive_data(f"{FRAMES[name]}\n".encode(), 1.0)
+    following, failure = expected(state, name)
+    assert session.state is following
+    assert type(session.failure) is (failure or type(None))
+    handed_on = _REGISTERED | _OPENING | {"GOAWAY"}
+    speaks = not session.is_over and name in handed_on - {"ACK", "PING"}
+    assert len(events) == speaks
+    beats = state is EngineState.OPEN and name == "PING"
+    assert session.data_to_send() == (b"HeartBeat:e:1\n" if beats else b"")
+
+
+def outcome(session: EngineSession, parts: list[bytes]) -> tuple[object, ...]:
+    """All that can be seen of a session that was given these segments."""
+    events = [event for part in parts for event in session.receive_data(part, 1.0)]
+    failure = session.failure
+    return (
+        events,
+        session.state,
+        type(failure),
+        str(failure),
+        session.data_to_send(),
+        session.life.seq,
+        session.rtt_us,
+        session.due,
+    )
+
+
+STREAM = "\n".join(
+    [GRANTED, "PING", "\r", "DOWORK:5:command=b-1\r", "GOAWAY:9000", "ACK:1", "KILL:x"]
+).encode()
+
+
+@pytest.mark.fault("C004")
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"", b"\nPING\n"])
+def test_every_split_of_a_conversation_has_the_same_outcome(end: bytes) -> None:
+    stream = STREAM + end
+    whole = outcome(session_in(EngineState.GREETING), [stream])
+    for cut in range(len(stream) + 1):
+        parts = [stream[:cut], stream[cut:]]
+        assert outcome(session_in(EngineState.GREETING), parts) == whole
+
+
+@pytest.mark.fault("C003")
+def test_one_byte_at_a_time_has_the_same_outcome() -> None:
+    whole = outcome(session_in(EngineState.GREETING), [STREAM])
+    bytewise = [STREAM[at : at + 1] for at in range(len(STREAM))]
+    assert outcome(session_in(EngineState.GREETING), bytewise) == whole
+
+
+conversations = st.lists(
+    st.sampled_from([*FRAMES.values(), "", "PING"]).map(str.encode)
+    | frames_of("broker")
+    | spoilt(frames_of("broker")),
+    max_size=12,
+).map(lambda frames: b"".join(frame + b"\n" for frame in frames))
+
+
+@given(st.data(), conversations, st.integers(0, 99))
+def test_outcome_does_not_depend_on_chunking(data: st.DataObject, stream: bytes, seed: int) -> None:
+    state = data.draw(st.sampled_from([EngineState.GREETING, EngineState.OPEN]))
+    parts = data.draw(segments(stream))
+    whole = outcome(session_in(state, seed), [stream])
+    assert outcome(session_in(state, seed), parts) == whole
+
+
+@given(st.lists(st.binary() | spoilt(frames_of("broker")).map(lambda frame: frame + b"\n")))
+def test_whatever_a_broker_says_is_no_error_of_ours(parts: list[bytes]) -> None:
+    for state in EngineState:
+        session = session_in(state)
+        outcome(session, parts)
+        session.tick(1000.0)
+        session.leave()
+        session.lose()
+        assert session.state is EngineState.CLOSED
+        assert session.data_to_send() == b""

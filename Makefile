@@ -5,14 +5,14 @@ UV ?= uv
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-SOURCES := brokerproto transports services
+SOURCES := brokerproto transports services benchmarks
 COVERAGE_FLOOR := 95
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv test lint types wheel-check demo lock clean
+.PHONY: help venv test lint types wheel-check demo bench lock clean
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ wheel-check: $(STAMP) ## build the wheel, look into it, install it alone and ask
 
 demo: $(STAMP) ## watch a broker and 500 engines for a minute
 	$(BIN)/python -m services.scaletest.demo
+
+bench: $(STAMP) ## measure what the library costs, without sockets
+	$(BIN)/python -m benchmarks.in_memory
 
 lock: ## resolve requirements/*.txt anew (needs uv)
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv/" >&2; exit 1; }

@@ -84,9 +84,14 @@ class Entry:
     lost_at: float | None = None
 
     def at(self, step: Step) -> float | None:
-        """Return when `step` was reached."""
+        """Return when `step`, any but QUEUED, was first reached."""
         moment: float | None = getattr(self, f"{step.value}_at")
         return moment
+
+    def is_beyond(self, step: Step) -> bool:
+        """Whether a report of a later step than `step` has come."""
+        later = (each for each in _REPORTED.values() if _RANK[each] > _RANK[step])
+        return any(self.at(each) is not None for each in later)
 
 
 @frozen
@@ -179,17 +184,19 @@ class Command:
 
     def advance(self, entry: Entry, step: Step, now: float, error: str | None = None) -> None:
         """Move an entry forward to `step`; a step back, or out of an end, is no move."""
-        if entry.step in _FINAL or (
-            entry.step is not Step.LOST and _RANK[step] <= _RANK[entry.step]
-        ):
+        if entry.step in _FINAL:
             return
-        if entry.step is Step.LOST and step not in _REPORTED.values():
+        if entry.step is Step.LOST:
+            if step not in _REPORTED.values() or entry.is_beyond(step):
+                return
+        elif _RANK[step] <= _RANK[entry.step]:
             return
         was_settled = self.is_settled
         self.states[entry.step] -= 1
         self.states[step] += 1
         entry.step, entry.error = step, error
-        setattr(entry, f"{step.value}_at", now)
+        if entry.at(step) is None:
+            setattr(entry, f"{step.value}_at", now)
         if self.is_settled and not was_settled:
             callbacks, self._settled = self._settled, []
             for callback in callbacks:
@@ -296,7 +303,10 @@ class Ledger:
         """
         command = self._commands.get(report.command)
         entry = command.entries.get(engine_id) if command is not None else None
-        if command is None or entry is None or entry.instance != instance:
+        if command is None or entry is None or entry.plain or entry.instance != instance:
+            return False
+        if instance is None and entry.step is Step.LOST:
+            # Without an instance each connection is a life of its own.
             return False
         command.advance(entry, _REPORTED[report.state], now, report.error)
         return True

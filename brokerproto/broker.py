@@ -294,7 +294,8 @@ class Broker:
 
     def _write(self, command: Command, member: Member, now: float) -> bool:
         session = member.session
-        if session is None:
+        # A session that ended behind the heartbeat takes nothing any more.
+        if session is None or not session.is_open:
             return False
         # A plain engine's heartbeat is the only report it ever makes.
         session.attentive = _is_plain(member)

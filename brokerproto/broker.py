@@ -44,6 +44,8 @@ from brokerproto.terms import Grant, Limits, Terms
 
 __all__ = ["Broker"]
 
+_TERMS_SHARED = 1000
+
 
 @define(eq=False)
 class Broker:
@@ -252,7 +254,9 @@ class Broker:
             return session.end(error)
         self._counts["registrations"] += 1
         terms = self.limits.grant(hello)
-        terms = self._terms.setdefault(terms, terms)
+        # A bound, because a stranger may wish for something else each time.
+        if terms in self._terms or len(self._terms) < _TERMS_SHARED:
+            terms = self._terms.setdefault(terms, terms)
         self.observer.engine_registered(member)
         if gap is not None:
             self._missed(session, gap)

@@ -8,7 +8,8 @@ reactor; ``brokerproto.protocol`` brings it bytes and ticks.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 from attrs import define, field
 
@@ -142,40 +143,48 @@ class Broker:
             reset: Whether it broke, rather than being closed by the peer.
         """
         member = self.fleet.member_of(session)
-        if member is not None:
-            self._free(member, Manner.LOST, "reset" if reset else "closed")
         session.lose()
         self.detector.late.discard(session)
         del self._origins[session]
         self._counts["closed"] += 1
+        if member is not None:
+            self._free(member, Manner.LOST, "reset" if reset else "closed")
 
     def tick(self) -> None:
-        """Judge everybody's silence; call it each `tick_length` seconds."""
-        for session, verdict in self.detector.tick(self.seconds()):
-            if verdict is Verdict.LOST:
-                self.end(session, HeartbeatTimeoutError("silent for too long"))
-                continue
-            session.ping()
-            _settle(session)
-            member = self.fleet.member_of(session)
-            if verdict is Verdict.LATE and member is not None:
-                self.observer.engine_late(member, self.now - session.seen)
-        for session in self._handshakes.due(self.now):
-            if not (session.is_open or session.is_over):
-                self.end(session, HandshakeTimeoutError("not registered in time"))
+        """Judge everybody's silence; call it each `tick_length` seconds.
+
+        Raises:
+            ExceptionGroup: What the observer raised; everybody has been judged.
+        """
+        with _everybody("silence was judged") as apart:
+            for session, verdict in self.detector.tick(self.seconds()):
+                with apart():
+                    self._judge(session, verdict)
+            for session in self._handshakes.due(self.now):
+                if not (session.is_open or session.is_over):
+                    with apart():
+                        self.end(session, HandshakeTimeoutError("not registered in time"))
 
     def end(self, session: BrokerSession, error: RemoteProtocolError | None) -> None:
         """End a session on the broker's own account, and have its carrier settle."""
         if session.is_over:
             return
         self._follow(session, session.end(error))
-        self._ended(session)
-        _settle(session)
+        try:
+            self._ended(session)
+        finally:
+            _settle(session)
 
     def close(self, error: RemoteProtocolError | None) -> None:
-        """End every session, as `end` does."""
-        for session in list(self._origins):
-            self.end(session, error)
+        """End every session, as `end` does.
+
+        Raises:
+            ExceptionGroup: What the observer raised; every session has ended.
+        """
+        with _everybody("everybody was closed") as apart:
+            for session in list(self._origins):
+                with apart():
+                    self.end(session, error)
 
     def order(self, verb: Verb, value: int, engines: Iterable[Member]) -> Command:
         """Send a command, and return its entry in the ledger.
@@ -224,6 +233,16 @@ class Broker:
             strange_reports=counts["strange_reports"],
             lost_time=self.detector.clock.lost_time,
         )
+
+    def _judge(self, session: BrokerSession, verdict: Verdict) -> None:
+        if verdict is Verdict.LOST:
+            self.end(session, HeartbeatTimeoutError("silent for too long"))
+            return
+        session.ping()
+        _settle(session)
+        member = self.fleet.member_of(session)
+        if verdict is Verdict.LATE and member is not None:
+            self.observer.engine_late(member, self.now - session.seen)
 
     def _follow(self, session: BrokerSession, events: Iterable[BrokerEvent]) -> None:
         for event in events:
@@ -340,3 +359,20 @@ def _is_plain(member: Member) -> bool:
 def _settle(session: BrokerSession) -> None:
     if session.carrier is not None:
         session.carrier.settle()
+
+
+@contextmanager
+def _everybody(what: str) -> Iterator[Callable[[], AbstractContextManager[None]]]:
+    """Keep one's error from the next one, and raise them all together at the end."""
+    errors: list[Exception] = []
+
+    @contextmanager
+    def apart() -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            errors.append(error)
+
+    yield apart
+    if errors:
+        raise ExceptionGroup(f"while {what}", errors)

@@ -1,0 +1,140 @@
+"""An observer that raises costs one session, and the broker none of its counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from brokerproto.commands import Step
+from brokerproto.errors import DrainingError, InternalError
+from brokerproto.observer import Observer
+from brokerproto.testing import RecordingObserver
+from tests.brokerproto.broker_bench import Bench, Caller
+
+TOLD = (
+    "engine_registered",
+    "engine_missed",
+    "engine_late",
+    "engine_recovered",
+    "engine_ended",
+    "peer_refused",
+)
+
+
+class ObserverError(Exception):
+    """What an observer of somebody's own raises."""
+
+
+class Buggy(RecordingObserver):
+    """Raises when it is told one kind of thing."""
+
+    def __init__(self, bug: str) -> None:
+        super().__init__()
+        self.bug = bug
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in TOLD and name == object.__getattribute__(self, "bug"):
+            return _raise
+        return object.__getattribute__(self, name)
+
+
+def _raise(*_: object) -> None:
+    raise ObserverError
+
+
+def test_every_call_of_an_observer_is_tried_here() -> None:
+    assert {name for name in vars(Observer) if not name.startswith("_")} == set(TOLD)
+
+
+def survives(bench: Bench, do: Callable[[], object]) -> None:
+    """Do it as the Twisted edge does, which ends the session that the bug has hit."""
+    try:
+        do()
+    except* ObserverError:
+        pass
+
+
+@pytest.mark.parametrize("bug", TOLD)
+def test_counts_stay_exact_whatever_an_observer_raises(bug: str) -> None:
+    bench = Bench(observer=Buggy(bug))
+    broker = bench.broker
+
+    def says(caller: Caller, *frames: str) -> None:
+        data = "".join(f"{frame}\n" for frame in frames).encode()
+        try:
+            broker.receive_data(caller.session, data)
+        except ObserverError:
+            survives(bench, lambda: broker.end(caller.session, InternalError("the broker failed")))
+        caller.carrier.settle()
+
+    def registers(engine_id: str) -> Caller:
+        caller = bench.calls()
+        says(caller, f"NewEngine:{engine_id}:0:v=1;ack=1")
+        return caller
+
+    callers = [registers(engine_id) for engine_id in ("gap", "late", "bye", "cut", "bad")]
+    command = bench.orders("DOWORK", 5)
+    stranger = bench.calls()
+    says(stranger, "NewEngine:-:0")
+    says(callers[0], "HeartBeat:gap:2")
+    for _ in range(40):
+        bench.clock.advance(0.5)
+        survives(bench, broker.tick)
+    says(callers[1], "HeartBeat:late:1")
+    says(callers[2], "Bye")
+    says(callers[4], "oops!")
+    for _ in range(160):
+        bench.clock.advance(0.5)
+        survives(bench, broker.tick)
+    assert bench.stats.registered == bench.stats.late == 0
+    for caller in [*callers, stranger]:
+        assert caller.session.is_over
+        survives(bench, lambda caller=caller: caller.goes())  # type: ignore[misc]
+    stats = bench.stats
+    assert (stats.opened, stats.closed, stats.connections) == (6, 6, 0)
+    assert stats.registrations == stats.left + stats.lost == 5
+    assert command.is_settled
+
+
+@pytest.mark.parametrize("bug", ["engine_late", "engine_ended"])
+def test_everybody_is_judged_whatever_an_observer_raises(bug: str) -> None:
+    bench = Bench(observer=Buggy(bug))
+    callers = [bench.registers(engine_id) for engine_id in ("a", "b", "c")]
+    silent = [bench.calls() for _ in range(3)]
+    raised = 0
+    for _ in range(80):
+        bench.clock.advance(0.5)
+        try:
+            bench.broker.tick()
+        except ExceptionGroup as group:
+            raised += len(group.exceptions)
+    assert raised == 3
+    assert [caller.hears().count("PING") for caller in callers] == [2, 2, 2]
+    assert bench.stats.causes == {"lost:timeout": 3}
+    assert [caller.codes() for caller in silent] == [[408]] * 3
+
+
+def test_every_handshake_is_judged_whatever_an_observer_raises() -> None:
+    bench = Bench(observer=Buggy("peer_refused"))
+    silent = [bench.calls() for _ in range(3)]
+    for _ in range(19):
+        bench.clock.advance(0.5)
+        bench.broker.tick()
+    bench.clock.advance(0.5)
+    with pytest.raises(ExceptionGroup) as caught:
+        bench.broker.tick()
+    assert [type(error) for error in caught.value.exceptions] == [ObserverError] * 3
+    assert [caller.codes() for caller in silent] == [[408]] * 3
+
+
+def test_everybody_is_closed_whatever_an_observer_raises() -> None:
+    bench = Bench(observer=Buggy("engine_ended"))
+    callers = [bench.registers(engine_id) for engine_id in ("a", "b", "c")]
+    command = bench.orders("DOWORK", 5)
+    with pytest.raises(ExceptionGroup) as caught:
+        bench.broker.close(DrainingError("the broker stops"))
+    assert len(caught.value.exceptions) == 3
+    assert [caller.codes() for caller in callers] == [[503]] * 3
+    assert command.states[Step.LOST] == 3

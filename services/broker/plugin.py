@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import secrets
-from typing import Any
+from typing import Any, NoReturn
 
 from attrs import evolve
 from twisted.application.service import IService, MultiService
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from brokerproto.broker import Broker
-from brokerproto.errors import TransportError
+from brokerproto.errors import ListenError, TransportError
 from brokerproto.protocol import BrokerFactory
 from services.broker.options import Options
 from services.broker.reporting import LoggingObserver
@@ -73,9 +74,17 @@ def _listen(reactor: Any, uri: URI, factory: Any) -> tuple[str, IListeningPort]:
         endpoint = transport.server_endpoint(reactor, carried)
     except TransportError as error:
         fail(Options.program, str(error))
-    port = listen_or_exit(Options.program, str(uri), endpoint.listen(factory))
+    listening = endpoint.listen(factory).addErrback(_as_given, uri)
+    port = listen_or_exit(Options.program, str(uri), listening)
     heard = transport.listen_address(carried, port)
     return str(evolve(heard, scheme=uri.scheme)), port
+
+
+def _as_given(failure: Failure, uri: URI) -> NoReturn:
+    """Name the address as the user did, not as the transport that carries HTTP does."""
+    failure.trap(ListenError)
+    error: Any = failure.value
+    raise ListenError(str(uri), error.reason)
 
 
 def _room(wanted: int) -> int:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlencode
@@ -16,7 +16,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 from attrs import define, field
 
-__all__ = ["ControlAPI", "Program", "ProgramError", "wait_until"]
+__all__ = ["ControlAPI", "Program", "ProgramError", "clean_environment", "wait_until"]
 
 _POLL = 0.05
 
@@ -47,19 +47,27 @@ class Program:
         name: ``broker`` or ``engine``.
         arguments: Its command line, without ``--log-format``.
         folder: Where it runs, and where its log goes, as ``<name>.jsonl``.
+        twistd: What ``twistd`` itself is told, such as ``--reactor``.
+        environment: Variables of its own. Those of this process that would set our
+            programs up are not handed on.
     """
 
     name: str
     arguments: list[str]
     folder: Path
+    twistd: Sequence[str] = ()
+    environment: Mapping[str, str] = field(factory=dict)
     process: subprocess.Popen[bytes] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        twistd = Path(sys.executable).with_name("twistd")
-        command = [str(twistd), "-n", self.name, "--log-format", "json", *self.arguments]
+        twistd = [str(Path(sys.executable).with_name("twistd")), *self.twistd, "-n"]
         with self._log("wb") as log:
             self.process = subprocess.Popen(  # noqa: S603 - our own command
-                command, cwd=self.folder, stdout=log, stderr=subprocess.STDOUT, env=_environment()
+                [*twistd, self.name, "--log-format", "json", *self.arguments],
+                cwd=self.folder,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**clean_environment(), **self.environment},
             )
 
     @property
@@ -114,7 +122,7 @@ class Program:
         return self.log_path.open(mode)
 
 
-def _environment() -> dict[str, str]:
+def clean_environment() -> dict[str, str]:
     """Take this process's environment, without what would set our programs up."""
     ours = ("BROKER_", "ENGINE_")
     return {

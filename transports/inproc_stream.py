@@ -130,7 +130,7 @@ class Stream:
         """
         if not isinstance(data, bytes):
             raise TypeError(f"only bytes can be written, not {type(data).__name__}")
-        shut = self._write_closed or self._aborted or not self.connected
+        shut = self._write_closed or not self.connected
         closing = self._write_closing or self.disconnecting
         if not data or shut or (closing and self._producer is None):
             return
@@ -212,13 +212,13 @@ class Stream:
         self.loseConnection()
 
     def _plan_turn(self) -> None:
-        if self._turn is None:
+        if self._turn is None and not self._aborted:
             self._turn = self._reactor.callLater(0, self._pass_on)
 
     def _go_on(self) -> None:
         """Look again at what could not be passed on, or not be ended."""
         closing = self.disconnecting or (self._write_closing and not self._write_closed)
-        if self.connected and not self._aborted and (self._waiting or closing):
+        if self.connected and (self._waiting or closing):
             self._plan_turn()
 
     def _take_more(self) -> None:

@@ -96,6 +96,23 @@ class Producer:
         self.asked.append("stop")
 
 
+class Backwards(Clock):
+    """Runs of the calls that are due the youngest first: a reactor promises no order."""
+
+    def settle(self) -> None:
+        while self.calls:
+            run_due(self, -1)
+
+
+def run_due(clock: Clock, which: int) -> None:
+    """Run one of the calls that are due, counted as in a list."""
+    due = [call for call in clock.calls if call.getTime() <= clock.seconds()]
+    call = due[which % len(due)]
+    clock.calls.remove(call)
+    call.called = True
+    call.func(*call.args, **call.kw)
+
+
 class Meeting:
     """Two recorders that are connected, on a clock of their own."""
 

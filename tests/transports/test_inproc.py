@@ -12,7 +12,16 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock, deferLater
 from twisted.python.failure import Failure
 
-from tests.transports.recording import INPROC, NAME, Meeting, Recorder, Recorders, dial, listen
+from tests.transports.recording import (
+    INPROC,
+    NAME,
+    Backwards,
+    Meeting,
+    Recorder,
+    Recorders,
+    dial,
+    listen,
+)
 from transports import URI, DialError, InvalidURIError, ListenError
 
 
@@ -28,21 +37,50 @@ def test_both_ends_are_named() -> None:
     assert str(meeting.listeners.made[1].transport.getPeer()) == "inproc://name#2"
 
 
-def test_what_is_written_before_the_accept_arrives_after_it() -> None:
-    clock = Clock()
-    factory = Recorders()
+class Eager(Recorder):
+    """Says hello and goodbye before it can be accepted."""
+
+    def connectionMade(self) -> None:
+        self.transport.write(b"hello")
+        self.transport.loseConnection()
+
+
+class Faulty(Recorder):
+    def connectionMade(self) -> None:
+        raise ZeroDivisionError
+
+
+def test_what_cannot_arrive_before_the_accept_arrives_after_it() -> None:
+    clock, factory, callers = Backwards(), Recorders(), Recorders(Eager)
     listen(clock, factory)
-
-    class Eager(Recorder):
-        def connectionMade(self) -> None:
-            self.transport.write(b"hello")
-            self.transport.loseConnection()
-
-    callers = Recorders(Eager)
     dial(clock, callers)
-    clock.advance(0)
+    clock.settle()
     assert factory.made[0].events == [b"hello", ConnectionDone]
     assert callers.made[0].events == [ConnectionDone]
+
+
+def test_caller_that_waits_to_close_is_let_go_by_a_faulty_listener(
+    logged_failures: list[Failure],
+) -> None:
+    clock, callers = Backwards(), Recorders(Eager)
+    listen(clock, Recorders(Faulty))
+    dial(clock, callers)
+    clock.settle()
+    assert callers.made[0].events == [ConnectionDone]
+    logged_failures.clear()
+
+
+def test_caller_that_is_gone_before_the_accept_is_not_accepted() -> None:
+    class Fickle(Recorder):
+        def connectionMade(self) -> None:
+            self.transport.abortConnection()
+
+    clock, factory, callers = Backwards(), Recorders(), Recorders(Fickle)
+    listen(clock, factory)
+    dial(clock, callers)
+    clock.settle()
+    assert callers.made[0].events == [ConnectionAborted]
+    assert factory.made == []
 
 
 def test_abort_right_after_dialling_is_never_accepted() -> None:
@@ -147,11 +185,6 @@ def test_error_of_the_listening_factory_costs_only_that_caller(
     assert callers.made[0].events == [ConnectionDone]
     assert len(logged_failures) == 1
     logged_failures.clear()
-
-
-class Faulty(Recorder):
-    def connectionMade(self) -> None:
-        raise ZeroDivisionError
 
 
 def test_error_in_connection_made_ends_the_connection(logged_failures: list[Failure]) -> None:

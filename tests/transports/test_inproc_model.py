@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.task import Clock
 
-from tests.transports.recording import HalfCloseable, Recorder, Recorders, dial, listen
+from tests.transports.recording import HalfCloseable, Recorder, Recorders, dial, listen, run_due
 
 ENDS = st.sampled_from(["near", "far"])
 KINDS = st.sampled_from([Recorder, HalfCloseable])
@@ -23,7 +23,6 @@ class Model:
     """What one end has written, and what it was told to do."""
 
     written: bytes = b""
-    owed: bytes = b""
     paused: bool = False
     half_closing: bool = False
     closing: bool = False
@@ -49,7 +48,7 @@ class StreamMachine(RuleBasedStateMachine):
         listen(self.clock, listeners)
         dial(self.clock, callers)
         while not listeners.made:
-            self._run_one(0)
+            run_due(self.clock, 0)
         self.ends: dict[str, Any] = {"near": callers.made[0], "far": listeners.made[0]}
         self.models = {"near": Model(), "far": Model()}
         self.running = False
@@ -59,25 +58,18 @@ class StreamMachine(RuleBasedStateMachine):
     def _came(self, data: bytes) -> None:
         assert self.running, "bytes came while an end was being called"
 
-    def _run_one(self, choice: int) -> None:
-        due = [call for call in self.clock.calls if call.getTime() <= self.clock.seconds()]
-        call = due[choice % len(due)]
-        self.clock.calls.remove(call)
-        call.called = True
-        call.func(*call.args, **call.kw)
-
     @rule(choices=st.lists(st.integers(0, 5), min_size=1, max_size=8))
     def calls_run(self, choices: list[int]) -> None:
         self.running = True
         for choice in choices:
             if self.clock.calls:
-                self._run_one(choice)
+                run_due(self.clock, choice)
         self.running = False
 
     @rule(end=ENDS, size=st.integers(0, 3) | st.just(70_000))
     def write(self, end: str, size: int) -> None:
         model = self.models[end]
-        data = bytes(len(model.written) % 251 + at % 5 for at in range(size))
+        data = bytes([len(model.written) % 251]) * size
         if self.ends[end].transport.connected:
             model.write(data)
         self.ends[end].transport.write(data)
@@ -139,7 +131,7 @@ class StreamMachine(RuleBasedStateMachine):
         for _ in range(MANY):
             if not self.clock.calls:
                 break
-            self._run_one(0)
+            run_due(self.clock, 0)
         assert not self.clock.calls
         for name, other in (("near", "far"), ("far", "near")):
             self._check_outcome(self.ends[name], self.models[name], self.models[other])
@@ -156,6 +148,9 @@ class StreamMachine(RuleBasedStateMachine):
             assert end.transport.connected or not untouched
         if end.events[-1:] == [ConnectionAborted]:
             assert model.aborted
+        if model.aborted:
+            assert end.events[-1] in (ConnectionAborted, ConnectionLost)
+            assert end.events[-1] is ConnectionAborted or other.aborted
         if end.events[-1:] == [ConnectionLost]:
             assert other.aborted or half
         if other.closing and not other.aborted and not model.aborted and not half:

@@ -15,11 +15,11 @@ from twisted.internet.interfaces import (
     IPushProducer,
     ITransport,
 )
-from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
 from tests.transports.recording import (
+    Backwards,
     HalfCloseable,
     Meeting,
     Producer,
@@ -28,7 +28,6 @@ from tests.transports.recording import (
     dial,
     listen,
 )
-from transports.inproc_stream import HIGH_WATER
 
 
 def test_ends_keep_twisteds_interfaces() -> None:
@@ -185,6 +184,19 @@ def test_abort_drops_what_waits_and_resets_the_peer() -> None:
     assert meeting.far.events == [ConnectionLost]
 
 
+def test_nothing_turns_an_abort_into_a_clean_end() -> None:
+    clock, factory, callers = Backwards(), Recorders(), Recorders()
+    listen(clock, factory)
+    dial(clock, callers)
+    clock.settle()
+    callers.made[0].transport.abortConnection()
+    callers.made[0].transport.loseWriteConnection()
+    callers.made[0].transport.loseConnection()
+    clock.settle()
+    assert callers.made[0].events == [ConnectionAborted]
+    assert factory.made[0].events == [ConnectionLost]
+
+
 def test_lost_end_ignores_everything() -> None:
     meeting = Meeting()
     transport = meeting.near.transport
@@ -229,6 +241,19 @@ def test_half_close_ends_a_peer_that_cannot_live_with_half() -> None:
     meeting.settle()
     assert meeting.far.events == [ConnectionDone]
     assert meeting.near.events == ["write closed", "read closed", ConnectionDone]
+
+
+def test_closing_end_flushes_though_the_other_half_has_ended() -> None:
+    meeting = Meeting(HalfCloseable, Recorder)
+    meeting.near.transport.pauseProducing()
+    meeting.far.transport.write(b"last words")
+    meeting.far.transport.loseConnection()
+    meeting.near.transport.loseWriteConnection()
+    meeting.settle()
+    meeting.near.transport.resumeProducing()
+    meeting.settle()
+    assert meeting.near.events == ["write closed", b"last words", "read closed", ConnectionDone]
+    assert meeting.far.events == [ConnectionDone]
 
 
 def test_closing_after_a_half_close_is_a_clean_end() -> None:
@@ -276,105 +301,6 @@ def test_paused_end_receives_nothing_until_it_resumes() -> None:
     assert meeting.far.events == [b"one"]
     meeting.settle()
     assert meeting.far.events == [b"one", b"two"]
-
-
-def test_push_producer_is_paused_above_the_mark_and_resumed_when_all_is_taken() -> None:
-    meeting = Meeting()
-    producer = Producer(meeting.near.transport)
-    meeting.far.transport.pauseProducing()
-    meeting.near.transport.registerProducer(producer, True)
-    meeting.near.transport.write(b"x" * HIGH_WATER)
-    assert producer.asked == []
-    meeting.near.transport.write(b"x")
-    meeting.near.transport.write(b"x")
-    meeting.settle()
-    assert producer.asked == ["pause"]
-    meeting.far.transport.resumeProducing()
-    meeting.settle()
-    assert producer.asked == ["pause", "resume"]
-    assert len(meeting.far.received) == HIGH_WATER + 2
-
-
-def test_push_producer_does_not_keep_a_closing_end_open() -> None:
-    meeting = Meeting()
-    producer = Producer(meeting.near.transport)
-    meeting.near.transport.registerProducer(producer, True)
-    meeting.near.transport.write(b"x" * (HIGH_WATER + 1))
-    meeting.near.transport.loseConnection()
-    meeting.settle()
-    assert producer.asked == ["pause", "resume", "stop"]
-    assert len(meeting.far.received) == HIGH_WATER + 1
-    assert meeting.near.events == [ConnectionDone]
-
-
-def test_pull_producer_is_asked_each_time_all_was_taken() -> None:
-    meeting = Meeting()
-    producer = Producer(meeting.near.transport, parts=3)
-    meeting.near.transport.registerProducer(producer, False)
-    assert producer.asked == ["resume"]
-    meeting.settle()
-    assert producer.asked == ["resume"] * 3
-    assert meeting.far.events == [b"2", b"1", b"0"]
-
-
-@pytest.mark.parametrize("close", ["loseConnection", "loseWriteConnection"])
-def test_pull_producer_may_finish_before_the_end(close: str) -> None:
-    meeting = Meeting()
-    producer = Producer(meeting.near.transport, parts=3)
-    meeting.near.transport.registerProducer(producer, False)
-    getattr(meeting.near.transport, close)()
-    meeting.settle()
-    assert meeting.far.received == b"210"
-    assert meeting.far.events[-1:] == [ConnectionDone]
-
-
-def test_two_producers_cannot_be_registered() -> None:
-    meeting = Meeting()
-    meeting.near.transport.registerProducer(Producer(meeting.near.transport), True)
-    with pytest.raises(RuntimeError):
-        meeting.near.transport.registerProducer(Producer(meeting.near.transport), True)
-    meeting.near.transport.unregisterProducer()
-    meeting.near.transport.registerProducer(Producer(meeting.near.transport), True)
-
-
-def test_end_can_be_the_producer_of_its_peer() -> None:
-    meeting = Meeting()
-    relayed = Meeting()
-    relayed.near.transport.registerProducer(meeting.far.transport, True)
-    meeting.far.on_data = relayed.near.transport.write
-    relayed.far.transport.pauseProducing()
-    for _ in range(3):
-        meeting.near.transport.write(b"x" * HIGH_WATER)
-    meeting.settle()
-    assert len(meeting.far.received) == 2 * HIGH_WATER
-    relayed.far.transport.resumeProducing()
-    for each in relayed, meeting, relayed:
-        each.settle()
-    assert len(relayed.far.received) == 3 * HIGH_WATER
-    relayed.near.transport.abortConnection()
-    for each in relayed, meeting:
-        each.settle()
-    assert meeting.far.events[-1] is ConnectionDone
-
-
-def test_much_data_is_spread_over_turns() -> None:
-    turns: list[float] = []
-
-    class Counting(Clock):
-        def callLater(self, delay: float, *args: Any, **kwargs: Any) -> Any:
-            turns.append(delay)
-            return super().callLater(delay, *args, **kwargs)
-
-    clock, factory, callers = Counting(), Recorders(), Recorders()
-    listen(clock, factory)
-    dial(clock, callers)
-    clock.advance(0)
-    del turns[:]
-    for _ in range(100):
-        callers.made[0].transport.write(b"x" * 16 * 1024)
-    clock.advance(0)
-    assert len(factory.made[0].received) == 100 * 16 * 1024
-    assert turns == [0] * 25
 
 
 def test_error_in_data_received_costs_only_that_connection(logged_failures: list[Failure]) -> None:

@@ -10,8 +10,7 @@ from typing import Any, cast
 
 import pytest
 import pytest_twisted
-from twisted.internet import reactor as installed_reactor
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError
 from twisted.internet.error import (
     ConnectBindError,
     ConnectingCancelledError,
@@ -20,15 +19,12 @@ from twisted.internet.error import (
 )
 from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.error import TimeoutError as NoAnswer
-from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 
-from transports import URI, DialError, InvalidURIError, ListenError, transport_for
+from tests.transports.sockets import TCP, Listener, Peer, Peers, dial, reactor
+from transports import URI, DialError, InvalidURIError, ListenError
 from transports.tcp import BACKLOG, DIAL_TIMEOUT, set_user_timeout
-
-reactor: Any = installed_reactor
-TCP = transport_for("tcp")
 
 
 def _has_ipv6() -> bool:
@@ -40,69 +36,6 @@ def _has_ipv6() -> bool:
 
 
 needs_ipv6 = pytest.mark.skipif(not _has_ipv6(), reason="this machine has no IPv6 loopback")
-
-
-class Peer(Protocol):
-    """Remembers what came; a test waits for bytes, and for the end."""
-
-    def __init__(self) -> None:
-        self.received = b""
-        self.lost: Deferred[None] = Deferred()
-        self._expected: tuple[int, Deferred[bytes]] | None = None
-
-    def dataReceived(self, data: bytes) -> None:
-        self.received += data
-        if self._expected is not None and len(self.received) >= self._expected[0]:
-            (_, waiting), self._expected = self._expected, None
-            waiting.callback(self.received)
-
-    def receives(self, length: int) -> Deferred[bytes]:
-        waiting: Deferred[bytes] = Deferred()
-        self._expected = (length, waiting)
-        self.dataReceived(b"")
-        return waiting
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.lost.callback(None)
-
-
-class Peers(Factory):
-    """Makes peers, and gives out the next one when it has been made."""
-
-    noisy = False
-
-    def __init__(self) -> None:
-        self.made: list[Peer] = []
-        self._waiting: list[Deferred[Peer]] = []
-
-    def buildProtocol(self, addr: Any) -> Peer:
-        peer = Peer()
-        self.made.append(peer)
-        if self._waiting:
-            reactor.callLater(0, self._waiting.pop(0).callback, peer)
-        return peer
-
-    def next_peer(self) -> Deferred[Peer]:
-        waiting: Deferred[Peer] = Deferred()
-        self._waiting.append(waiting)
-        return waiting
-
-
-class Listener:
-    """What listens for one test, and the connections that were made to it."""
-
-    def __init__(self, uri: URI, port: Any, factory: Peers) -> None:
-        self.uri, self.port, self.factory = uri, port, factory
-
-    async def dial(self, host: str) -> tuple[Any, Any]:
-        """Connect to `host`; give both peers."""
-        accepted = self.factory.next_peer()
-        near = await dial(f"tcp://{host}:{self.uri.port}")
-        return near, await accepted
-
-
-async def dial(text: str) -> Any:
-    return await TCP.client_endpoint(reactor, URI.parse(text)).connect(Factory.forProtocol(Peer))
 
 
 async def fails_to_dial(text: str) -> DialError:
@@ -219,7 +152,11 @@ async def test_name_is_looked_up_to_listen(listen: Any) -> None:
 
 @pytest.mark.parametrize(
     ("found", "expected"),
-    [(["2001:db8::1", "192.0.2.7", "192.0.2.8"], "192.0.2.7"), (["2001:db8::1"], "2001:db8::1")],
+    [
+        (["2001:db8::1", "192.0.2.7", "192.0.2.8"], "192.0.2.7"),
+        (["192.0.2.7", "2001:db8::1"], "192.0.2.7"),
+        (["2001:db8::1", "2001:db8::2"], "2001:db8::1"),
+    ],
 )
 async def test_name_is_listened_on_at_its_first_address_ipv4_before_ipv6(
     monkeypatch: pytest.MonkeyPatch, found: list[str], expected: str

@@ -1,0 +1,352 @@
+"""What the protocol reference says of a broker, once more, without any layers.
+
+`ModelBroker` keeps one plain record for each connection, life and command, and looks at
+all of them where the library has rings, buckets and shared terms. `ShadowedBroker` does
+whatever it is told on a real broker and on the model.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from attrs import define, field
+
+from brokerproto.broker import Broker
+from brokerproto.broker_session import BrokerSession
+from brokerproto.carrier import Carrier
+from brokerproto.commands import Command, Verb
+from brokerproto.errors import RemoteProtocolError
+from brokerproto.fleet import Member, Origin
+from brokerproto.framing import Framing
+from brokerproto.messages import Bye, Heartbeat, NewEngine, Proof, Report, Unknown
+from brokerproto.terms import Limits
+from brokerproto.wire import decode
+
+Event = tuple[str, str, Any]
+
+
+@define(eq=False)
+class Peer:
+    """One connection."""
+
+    address: str
+    opened_at: float
+    where: str = "hello"
+    pending: bytes = b""
+    engine_id: str = ""
+    plain: bool = False
+    interval: int = 0
+    timeout: int = 0
+    ack: int = 0
+    seen: float = 0.0
+    excused: float = 0.0
+    pings: int = 0
+    unknown_verbs: int = 0
+    said: list[str] = field(factory=list)
+
+
+@define(eq=False)
+class ModelLife:
+    """One start of an engine; `settled` is the last number that came or is missing."""
+
+    instance: str | None
+    settled: int
+    counted_at: float
+    counted: int = 0
+    missed: int = 0
+    repeated: int = 0
+
+
+@define(eq=False)
+class Aim:
+    """One command at one engine."""
+
+    verb: str
+    value: int
+    instance: str | None
+    plain: bool
+    step: str = "queued"
+    error: str | None = None
+    reported: str = "nothing"
+    not_before: float = 0.0
+
+
+@define(eq=False)
+class ModelBroker:
+    """The model; give it what the broker was given."""
+
+    limits: Limits
+    boot: str
+    now: float = 0.0
+    real: float = 0.0
+    lost_time: float = 0.0
+    peers: list[Peer] = field(factory=list)
+    registered: dict[str, Peer] = field(factory=dict)
+    lives: dict[str, ModelLife] = field(factory=dict)
+    earlier: list[ModelLife] = field(factory=list)
+    epochs: Counter[str] = field(factory=Counter)
+    aims: dict[tuple[str, str], Aim] = field(factory=dict)
+    events: list[Event] = field(factory=list)
+    ends: Counter[str] = field(factory=Counter)
+    rejected: Counter[int] = field(factory=Counter)
+    counts: Counter[str] = field(factory=Counter)
+
+    def opened(self, address: str) -> Peer:
+        peer = Peer(address, self.now)
+        full = len(self.peers) >= self.limits.connections
+        self.peers.append(peer)
+        self.counts["opened"] += 1
+        if full:
+            self._refuse(peer, 507)
+        return peer
+
+    def heard(self, peer: Peer, data: bytes, real: float) -> None:
+        *frames, peer.pending = (peer.pending + data).split(b"\n")
+        for frame in frames:
+            if peer.where == "over":
+                self.counts["stale"] += 1
+                continue
+            try:
+                message = decode(frame, "engine")
+            except RemoteProtocolError as error:
+                self._refuse(peer, error.code)
+            else:
+                apply = self._in_hello if peer.where == "hello" else self._in_open
+                apply(peer, message, real)
+        # All that came at once is judged before anything new is said.
+        if peer.plain and peer.where == "open":
+            self._write_next(peer, real)
+
+    def gone(self, peer: Peer, *, reset: bool) -> None:
+        if peer.where == "open":
+            self._free(peer, "lost", "reset" if reset else "closed")
+        self.peers.remove(peer)
+        self.counts["closed"] += 1
+
+    def ticked(self, real: float, tick: float) -> None:
+        passed, self.real = real - self.real, real
+        self.now += min(passed, 2 * tick)
+        self.lost_time += passed - min(passed, 2 * tick)
+        for peer in list(self.peers):
+            waited = self.now - peer.opened_at
+            if peer.where == "hello" and waited >= self.limits.handshake:
+                self._refuse(peer, 408)
+            elif peer.where == "open" and passed <= 2 * tick:
+                self._judge(peer)
+
+    def ordered(self, command: str, verb: str, value: int, ids: list[str], real: float) -> None:
+        for engine_id in ids:
+            peer = self.registered[engine_id]
+            instance = self.lives[engine_id].instance
+            self.aims[command, engine_id] = Aim(verb, value, instance, peer.plain)
+            self._write_next(peer, real)
+
+    @property
+    def late(self) -> set[str]:
+        return {engine_id for engine_id, peer in self.registered.items() if peer.pings}
+
+    def total(self, what: str) -> int:
+        lives = [*self.lives.values(), *self.earlier]
+        return sum(int(getattr(life, what)) for life in lives)
+
+    def _in_hello(self, peer: Peer, message: Any, real: float) -> None:
+        if isinstance(message, NewEngine):
+            self._register(peer, message)
+        elif isinstance(message, Bye):
+            peer.where = "over"
+        else:
+            self._refuse(peer, 405 if isinstance(message, Unknown) else 424)
+
+    def _register(self, peer: Peer, hello: NewEngine) -> None:
+        if hello.v == 0:
+            self._refuse(peer, 426)
+            return
+        peer.engine_id = name = hello.engine_id
+        life = self.lives.get(name)
+        if name in self.registered:
+            self._refuse(peer, 409)
+            return
+        known = life is not None and hello.instance is not None
+        missing = 0
+        if life is not None and known and life.instance == hello.instance:
+            missing = hello.seq - life.settled
+            if missing < 0:
+                self._refuse(peer, 441)
+                return
+            life.missed += missing
+            life.settled, life.counted_at = hello.seq, self.now
+        else:
+            self.earlier += [life] if life is not None else []
+            self.lives[name] = ModelLife(hello.instance, hello.seq, self.now)
+        self.registered[name] = peer
+        self.epochs[name] += 1
+        self.counts["registrations"] += 1
+        self.events.append(("registered", name, self.epochs[name]))
+        if missing:
+            self.counts["gaps"] += 1
+            self.events.append(("missed", name, missing))
+        self._grant(peer, hello)
+
+    def _grant(self, peer: Peer, hello: NewEngine) -> None:
+        wish = hello.interval or 0
+        own = self.limits.interval
+        peer.where, peer.seen, peer.plain = "open", self.now, hello.v is None
+        peer.interval = 10 if peer.plain else wish if own <= wish <= 300 else own
+        peer.timeout = max(4 * peer.interval, 2 * peer.interval + 2)
+        peer.ack = hello.ack or 0
+        terms = f"v=1;epoch={self.epochs[peer.engine_id]};interval={peer.interval}"
+        terms += f";timeout={peer.timeout}" + (f";ack={peer.ack}" if peer.ack else "")
+        options = "" if peer.plain else f":{terms};herd=1;boot={self.boot}"
+        peer.said.append("SUCCESS:Registered" + options)
+
+    def _in_open(self, peer: Peer, message: Any, real: float) -> None:
+        if isinstance(message, NewEngine | Proof):
+            self._refuse(peer, 431)
+        elif isinstance(message, Bye):
+            peer.where = "over"
+            self._free(peer, "left", message.reason or "bye")
+        elif isinstance(message, Unknown):
+            peer.unknown_verbs += 1
+            if peer.unknown_verbs == 3:
+                self._refuse(peer, 405)
+            else:
+                self.counts["unknown_verbs"] += 1
+                peer.said.append("FAILED:405")
+        elif isinstance(message, Report):
+            self._alive(peer)
+            self._report(peer, message)
+        else:
+            assert isinstance(message, Heartbeat)
+            self._beat(peer, message, real)
+
+    def _alive(self, peer: Peer) -> None:
+        peer.seen = max(self.now, peer.excused)
+        if peer.pings:
+            peer.pings = 0
+            self.events.append(("recovered", peer.engine_id, None))
+
+    def _beat(self, peer: Peer, beat: Heartbeat, real: float) -> None:
+        life = self.lives[peer.engine_id]
+        missing = beat.seq - life.settled - 1
+        allowed = 8 + int(2 * (self.now - life.counted_at) / peer.interval)
+        if beat.engine_id != peer.engine_id or missing < -1 or missing > allowed:
+            code = 442 if beat.engine_id != peer.engine_id else 441 if missing < 0 else 422
+            self._refuse(peer, code)
+            return
+        self._alive(peer)
+        if missing < 0:
+            life.repeated += 1
+        else:
+            life.counted += 1
+            life.missed += missing
+            life.settled, life.counted_at = beat.seq, self.now
+        if missing > 0:
+            self.counts["gaps"] += 1
+            self.events.append(("missed", peer.engine_id, missing))
+        if peer.ack and (beat.seq % peer.ack == 0 or missing < 0):
+            peer.said.append(f"ACK:{beat.seq}")
+        for aim in self._aims_at(peer, "written"):
+            if peer.plain and aim.verb == "DOWORK" and real >= aim.not_before:
+                aim.step = "done"
+
+    def _judge(self, peer: Peer) -> None:
+        silence = self.now - peer.seen
+        late = min(1.5 * peer.interval + 1, peer.timeout / 2)
+        pings = 0 if silence < late else 1 if silence < (late + peer.timeout) / 2 else 2
+        if silence >= peer.timeout:
+            self._refuse(peer, 440)
+        elif pings > peer.pings:
+            if not peer.pings:
+                self.events.append(("late", peer.engine_id, silence))
+            peer.pings = pings
+            peer.said += [] if peer.plain else ["PING"]
+
+    def _aims_at(self, peer: Peer, *steps: str) -> list[Aim]:
+        return [
+            aim
+            for (_, engine_id), aim in self.aims.items()
+            if engine_id == peer.engine_id and aim.step in steps
+        ]
+
+    def _write_next(self, peer: Peer, real: float) -> None:
+        for (command, engine_id), aim in self.aims.items():
+            if engine_id != peer.engine_id or aim.step != "queued":
+                continue
+            if peer.plain and self._aims_at(peer, "written"):
+                return
+            aim.step = "written"
+            name = "" if peer.plain else f":command={command}"
+            peer.said.append(f"{aim.verb}:{aim.value}{name}")
+            if peer.plain and aim.verb == "DOWORK":
+                aim.not_before = real + max(1.0, aim.value / 1000)
+                peer.excused = max(self.now, peer.excused) + aim.value / 1000
+                peer.seen = peer.excused
+
+    def _report(self, peer: Peer, report: Report) -> None:
+        self.counts["reports"] += 1
+        aim = self.aims.get((report.command, peer.engine_id))
+        instance = self.lives[peer.engine_id].instance
+        strange = aim is None or aim.plain or aim.instance != instance
+        if aim is None or strange or (instance is None and aim.step == "lost"):
+            self.counts["strange_reports"] += 1
+            return
+        order = ["nothing", "received", "started", "done", "failed"]
+        new, old = order.index(report.state), order.index(aim.reported)
+        if aim.step not in ("done", "failed") and new >= old + (aim.step != "lost"):
+            aim.step, aim.error, aim.reported = report.state, report.error, report.state
+
+    def _refuse(self, peer: Peer, code: int) -> None:
+        was, peer.where = peer.where, "over"
+        peer.said.append(f"FAILED:{code}")
+        self.rejected[code] += 1
+        if was == "open":
+            self._free(peer, "lost", "timeout" if code == 440 else str(code))
+        else:
+            self.events.append(("refused", peer.engine_id or peer.address, code))
+
+    def _free(self, peer: Peer, manner: str, cause: str) -> None:
+        peer.where = "over"
+        del self.registered[peer.engine_id]
+        self.ends[f"{manner}:{cause}"] += 1
+        self.events.append((manner, peer.engine_id, cause))
+        for aim in self._aims_at(peer, "queued", "written", "received", "started"):
+            killed = aim.verb == "KILL" and aim.step != "queued"
+            aim.step = "done" if killed else "lost"
+
+
+class ShadowedBroker(Broker):
+    """A broker, and the model that is told the same."""
+
+    model: ModelBroker
+    shadows: dict[BrokerSession, Peer]
+
+    def shadow(self) -> None:
+        """Begin; call it once, before anything else."""
+        self.model = ModelBroker(self.limits, self.boot)
+        self.shadows = {}
+
+    def open(self, carrier: Carrier, origin: Origin, framing: Framing = "lines") -> BrokerSession:
+        session = super().open(carrier, origin, framing)
+        self.shadows[session] = self.model.opened(origin.address)
+        return session
+
+    def receive_data(self, session: BrokerSession, data: bytes) -> None:
+        super().receive_data(session, data)
+        self.model.heard(self.shadows[session], data, self.seconds())
+
+    def lose(self, session: BrokerSession, *, reset: bool) -> None:
+        super().lose(session, reset=reset)
+        self.model.gone(self.shadows.pop(session), reset=reset)
+
+    def tick(self) -> None:
+        super().tick()
+        self.model.ticked(self.seconds(), self.tick_length)
+
+    def order(self, verb: Verb, value: int, engines: Iterable[Member]) -> Command:
+        members = list(engines)
+        command = super().order(verb, value, members)
+        ids = [member.engine_id for member in members]
+        self.model.ordered(command.command, verb, value, ids, self.seconds())
+        return command

@@ -47,7 +47,7 @@ from brokerproto.messages import (
 )
 from brokerproto.states import BROKER_TRANSITIONS, MAX_UNKNOWN_VERBS, BrokerState, Move
 from brokerproto.terms import Grant, Terms
-from brokerproto.wire import check_beginning, decode, encode, foreign_protocol
+from brokerproto.wire import check_beginning, decode, encode, foreign_protocol, verb_of
 
 __all__ = [
     "BrokerEvent",
@@ -319,8 +319,10 @@ class BrokerSession:
 
     def _apply(self, message: EngineMessage, now: float, events: list[BrokerEvent]) -> None:
         following = BROKER_TRANSITIONS[self.state][type(message)]
+        if following is UnknownVerbError:
+            raise UnknownVerbError
         if not isinstance(following, BrokerState):
-            raise following(f"{type(message).__name__} is not due in {self.state.name}")
+            raise following(f"{verb_of(message)} is not due in {self.state.name}")
         if isinstance(message, Heartbeat):
             self._count(message, now, events)
             return
@@ -361,7 +363,7 @@ class BrokerSession:
             events.append(Recovered())
 
     def _refuse_verb(self) -> None:
-        error = UnknownVerbError("no such verb")
+        error = UnknownVerbError()
         self._unknown_verbs += 1
         if self._unknown_verbs >= MAX_UNKNOWN_VERBS:
             raise error

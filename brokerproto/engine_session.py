@@ -43,7 +43,7 @@ from brokerproto.messages import (
 )
 from brokerproto.states import ENGINE_TRANSITIONS, EngineState, Move
 from brokerproto.terms import PLAIN_INTERVAL
-from brokerproto.wire import decode, encode
+from brokerproto.wire import decode, encode, verb_of
 
 __all__ = ["REPORTS_KEPT", "SUCCESS_DEADLINE", "EngineEvent", "EngineSession", "Life", "Wishes"]
 
@@ -263,7 +263,7 @@ class EngineSession:
     def _apply(self, message: BrokerMessage, now: float, events: list[EngineEvent]) -> None:
         following = ENGINE_TRANSITIONS[self.state][type(message)]
         if not isinstance(following, EngineState):
-            raise following(f"{type(message).__name__} is not due in {self.state.name}")
+            raise following(f"{verb_of(message)} is not due in {self.state.name}")
         self._unheard = 0
         self.state = following
         if isinstance(message, Success):

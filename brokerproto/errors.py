@@ -137,6 +137,9 @@ class UnknownVerbError(RemoteProtocolError):
 
     code, name = 405, "UNKNOWN_VERB"
 
+    def __init__(self, text: str = "no such verb", retry: Retry | None = None) -> None:
+        super().__init__(text, retry)
+
 
 class HandshakeTimeoutError(RemoteProtocolError):
     """Not registered in time, counted from the accept."""

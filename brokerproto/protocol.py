@@ -35,10 +35,16 @@ from typing import Any, Generic, TypeVar
 from typing import Protocol as Interface
 
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IHalfCloseableProtocol,
+    IReactorTime,
+)
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from brokerproto.broker import Broker
 from brokerproto.broker_session import BrokerSession
@@ -76,6 +82,7 @@ class _Session(Interface):
 S = TypeVar("S", bound=_Session)
 
 
+@implementer(IHalfCloseableProtocol)
 class _CarryingProtocol(Protocol, Generic[S]):
     """Carries the bytes of one session, and ends the connection when it is over."""
 
@@ -96,6 +103,17 @@ class _CarryingProtocol(Protocol, Generic[S]):
         if session.is_over and self._cut_off is None:
             self._cut_off = self.reactor.callLater(FLUSH_DEADLINE, self._cut)
             _close(transport)
+
+    def readConnectionLost(self) -> None:
+        """Close when the peer says nothing more, once it has had our last words."""
+        transport = self.transport
+        if transport is not None:
+            if self._cut_off is None:
+                self._cut_off = self.reactor.callLater(FLUSH_DEADLINE, self._cut)
+            transport.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """Nothing: it was our own doing."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self._cut_off is not None and self._cut_off.active():

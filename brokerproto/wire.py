@@ -27,6 +27,7 @@ __all__ = [
     "decode",
     "encode",
     "foreign_protocol",
+    "verb_of",
 ]
 
 Sender = Literal["engine", "broker"]
@@ -140,6 +141,12 @@ _BY_VERB: dict[Sender, dict[bytes, _Layout]] = {
 _OPTION_ONLY_AFTER_V = (messages.NewEngine, messages.Success)
 _WORK = (messages.DoWork, messages.Kill)
 _NOT_A_PAIR = "an option is not key=value"
+
+
+def verb_of(message: messages.Message) -> str:
+    """Return the verb that a message has on the wire, for people."""
+    layout = _BY_MESSAGE.get(type(message))
+    return layout.verb if layout is not None else "such a frame"
 
 
 def encode(message: messages.Message) -> bytes:
@@ -296,7 +303,7 @@ def check_beginning(beginning: bytes, sender: Sender) -> None:
         return
     layout = _BY_VERB[sender].get(verb)
     if layout is None:
-        raise UnknownVerbError("no such verb")
+        raise UnknownVerbError
     for part in layout.fields:
         if part.kind.to_the_end:
             part.kind.check_beginning(rest, part.error)

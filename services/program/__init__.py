@@ -1,0 +1,1 @@
+"""What every program of this project shares, whatever it does."""

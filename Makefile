@@ -42,7 +42,7 @@ lint: $(STAMP) ## check style and formatting with ruff
 
 types: $(STAMP) ## check the types with mypy --strict
 	$(BIN)/mypy $(SOURCES) tests
-	$(BIN)/mypy twisted/plugins/*.py
+	$(BIN)/mypy twisted/plugins/*.py .ci/*.py
 
 wheel-check: $(STAMP) ## build the wheel, look into it, install it alone and ask twistd
 	$(BIN)/python .ci/wheel_check.py

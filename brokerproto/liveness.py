@@ -55,8 +55,9 @@ class Patience:
 def worst_detection(timeout: float, tick: float) -> float:
     """Return the longest time from a peer's last sign of life to its verdict.
 
-    The sign of life is dated up to one tick late, the ring rounds up to a tick, and the
-    sweep comes up to a tick after that.
+    The ring rounds a deadline up to a tick, the sweep comes up to a tick after that, and
+    may itself be a tick late. The sign of life is dated with the tick before it, which
+    makes a verdict up to one tick earlier, never later.
     """
     return timeout + 3 * tick
 

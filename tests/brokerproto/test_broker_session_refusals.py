@@ -214,6 +214,18 @@ def test_options_of_a_hello_are_ignored_or_refused(options: bytes, code: int | N
     assert refusals(session) == ([] if code is None else [code])
 
 
+@pytest.mark.fault("C021")
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [(b":5", 400), (b":x=1", None), (b":!must=1", 426), (b":busy=b_1", 400), (b":", 400)],
+)
+def test_options_of_a_heartbeat_are_ignored_or_refused(options: bytes, code: int | None) -> None:
+    session = opened()
+    session.receive_data(b"HeartBeat:a:1" + options + b"\n", 0.0)
+    assert refusals(session) == ([] if code is None else [code])
+    assert session.is_open is (code is None)
+
+
 @pytest.mark.fault("C022")
 @pytest.mark.parametrize(("version", "code"), [(b"0", 426), (b"x", 400), (b"", 400), (b"-1", 400)])
 def test_versions_that_nobody_speaks_are_refused(version: bytes, code: int) -> None:

@@ -173,6 +173,30 @@ def test_a_peer_is_late_once_where_ticks_were_too_few_for_both_steps() -> None:
     assert both.pings == 2
 
 
+@define(eq=False)
+class CountingPeer:
+    """Counts how often it is looked at."""
+
+    seen: float = 0.0
+    pings: int = 0
+    looks: int = 0
+
+    @property
+    def patience(self) -> Patience | None:
+        self.looks += 1
+        return USUAL
+
+
+def test_a_silent_peer_costs_a_few_looks_and_not_one_each_tick() -> None:
+    peer = CountingPeer()
+    detector: Detector[CountingPeer] = Detector(DetectorClock(TICK, 0.0))
+    detector.watch(peer)
+    for tick in range(1, 81):
+        detector.tick(tick * TICK)
+    assert detector.clock.now == 40.0
+    assert peer.looks < 10
+
+
 def test_the_late_are_listed_until_they_are_heard() -> None:
     peer, other = Peer(), Peer()
     detector = watched(peer, other)
@@ -225,6 +249,10 @@ def judge_from(detector: Detector[Peer], real: float, ticks: int) -> list[tuple[
     for step in range(1, ticks + 1):
         verdicts += [(detector.clock.now, each) for _, each in detector.tick(real + step * TICK)]
     return verdicts
+
+
+def test_the_worst_case_is_three_ticks_beyond_the_timeout() -> None:
+    assert worst_detection(40, 0.5) == 41.5
 
 
 @given(

@@ -20,7 +20,7 @@ help: ## say what can be made
 venv: $(STAMP) ## make .venv with everything in it
 
 $(STAMP): requirements/dev.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 	  { echo "$(PYTHON) is missing or older than Python 3.11: name another, as in make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	  { echo "$(PYTHON) cannot make virtual environments: install its venv package (Debian, Ubuntu: apt install python3-venv)" >&2; exit 1; }
@@ -32,7 +32,7 @@ $(STAMP): requirements/dev.txt pyproject.toml
 test: $(STAMP) ## run the tests on both reactors and check the coverage
 	$(BIN)/coverage erase
 	$(BIN)/coverage run --data-file=.coverage.default -m pytest -q --reactor=default
-	$(BIN)/coverage run --data-file=.coverage.asyncio -m pytest -q --reactor=asyncio
+	HYPOTHESIS_PROFILE=brief $(BIN)/coverage run --data-file=.coverage.asyncio -m pytest -q --reactor=asyncio
 	$(BIN)/coverage combine --quiet .coverage.default .coverage.asyncio
 	$(BIN)/coverage report --fail-under=$(COVERAGE_FLOOR)
 

@@ -20,6 +20,8 @@ from zope.interface import implementer
 PHASES = [phase for phase in Phase if phase is not Phase.explain]
 
 settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True, phases=PHASES)
+# For a second run on another reactor, which changes nothing for these tests.
+settings.register_profile("brief", settings.get_profile("ci"), max_examples=10)
 settings.register_profile(
     "nightly",
     phases=PHASES,

@@ -51,8 +51,8 @@ class Stranger:
 class BrokerMachine(RuleBasedStateMachine):
     """Three engines come and go; strangers say this and that; time passes."""
 
-    @initialize(seed=st.integers(0, 99), cap=st.sampled_from([4, 50]))
-    def start(self, seed: int, cap: int) -> None:
+    @initialize(seed=st.integers(0, 99), cap=st.sampled_from([4, 50, 50]), crowded=st.booleans())
+    def start(self, seed: int, cap: int, crowded: bool) -> None:
         self.random = Random(seed)
         self.clock = ManualClock()
         self.observer = RecordingObserver()
@@ -65,6 +65,11 @@ class BrokerMachine(RuleBasedStateMachine):
         self.asleep: set[str] = set()
         self.orphans: list[BrokerSession] = []
         self.strangers: list[Stranger] = []
+        if crowded:
+            for engine_id in IDS:
+                self.engine_connects(engine_id)
+            self.plain_engine_says_hello()
+            self.command("DOWORK", 250, set())
 
     def _born(self, engine_id: str) -> Engine:
         self.births += 1
@@ -183,6 +188,7 @@ class BrokerMachine(RuleBasedStateMachine):
 
     def _a_stranger(self, data: st.DataObject) -> Stranger | None:
         known = [stranger for stranger in self.strangers if stranger.engine_id]
+        known = [stranger for stranger in known if stranger.session.is_open] or known
         return data.draw(st.sampled_from(known)) if known else None
 
     @rule(
@@ -200,6 +206,14 @@ class BrokerMachine(RuleBasedStateMachine):
             stranger.seq = max(0, stranger.seq + step)
             text += f"HeartBeat:{stranger.engine_id}:{stranger.seq}\n"
         self._say(stranger, text + bad, cut)
+
+    @rule(ticks=st.sampled_from([1, 3, 4]), bad=st.sampled_from(["", "", "oops!\n", "Bye\n"]))
+    def plain_engines_beat_after_a_while(self, ticks: int, bad: str) -> None:
+        self.time_passes(ticks)
+        for stranger in self.strangers:
+            if stranger.session.is_open and stranger.shadow.plain:
+                stranger.seq += 1
+                self._say(stranger, f"HeartBeat:{stranger.engine_id}:{stranger.seq}\n{bad}")
 
     @rule(
         data=st.data(),

@@ -20,7 +20,7 @@ def raise_open_files() -> tuple[int, int]:
     """
     before, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     for wanted in (hard, _OPEN_MAX):
-        if _above(wanted, before) and not _above(wanted, hard) and _set(wanted, hard):
+        if _above(wanted, before) and _set(wanted, hard):
             return _number(before), _number(wanted)
     return _number(before), _number(before)
 

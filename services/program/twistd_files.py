@@ -16,7 +16,7 @@ from twisted.python import usage
 
 from .start import fail
 
-_PROCESS = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
+_PROCESS = re.compile(r"[1-9][0-9]{0,9}")
 
 
 def settle(program: str, twistd: usage.Options) -> None:

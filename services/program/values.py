@@ -11,7 +11,7 @@ import re
 from attrs import frozen
 
 _SHOWN = 80
-_DIGITS = re.compile(r"0|[1-9][0-9]{0,17}", re.ASCII)
+_DIGITS = re.compile(r"0|[1-9][0-9]{0,17}")
 
 
 def quoted(text: str) -> str:

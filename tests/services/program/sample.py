@@ -37,7 +37,7 @@ class Options(program_options.Options):
         Option(name="end", doc="End with this status.", parse=WholeNumber(0, 255)),
         Option(name="both", doc="Contradicts --end.", flag=True, env="SAMPLE_BOTH"),
         Option(name="deaf", doc="Go on after the first signal.", flag=True),
-        Option(name="hasty", doc="Get a signal before the reactor runs.", flag=True),
+        Option(name="hasty", doc="Get a signal before the reactor runs, doubled.", flag=True),
         Option(name="stuck", doc="Never finish stopping.", flag=True),
         Option(name="nasty", doc="Log what logs do not like.", flag=True),
     )
@@ -63,6 +63,7 @@ class Told(Service):
     def startService(self) -> None:
         self.reactor.callWhenRunning(self._act)
         if self.options["hasty"]:
+            signal.raise_signal(signal.SIGTERM)
             signal.raise_signal(signal.SIGTERM)
         self.reactor.addSystemEventTrigger("after", "shutdown", log.info, "last trigger")
 

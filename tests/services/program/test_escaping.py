@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.program.escaping import escaped
@@ -10,6 +10,7 @@ any_text = st.text(st.characters(exclude_categories=()))  # lone surrogates too
 
 
 @given(any_text)
+@example("\ud800")
 def test_what_is_shown_prints_and_is_one_line(text: str) -> None:
     shown = escaped(text)
     assert shown.isprintable()

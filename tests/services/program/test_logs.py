@@ -110,6 +110,7 @@ def events_of(say: Any) -> list[dict[str, Any]]:
 @given(any_event)
 @example({"log_time": 1e300, "log_level": "info", "log_namespace": 7})
 @example({7: "a key that is no text"})
+@example({"x": "\ud800", "\ud800": 1, "log_namespace": "\ud800"})
 def test_any_event_gives_exactly_one_json_line(event: dict[str, Any]) -> None:
     line = json_format(event)
     assert line.endswith("\n")

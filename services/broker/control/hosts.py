@@ -26,7 +26,7 @@ _IN_CLUSTER = re.compile(rf"{SERVICE}\.[a-z0-9-]{{1,63}}\.svc(?:\.cluster\.local
 
 _AUTHORITY = re.compile(
     r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]{2,45})(?:%[A-Za-z0-9._~%-]{1,20})?\]"
-    r"|(?P<name>[A-Za-z0-9._-]{1,255}))"
+    r"|(?P<name>(?=[^:]{1,255}(?::|\Z))[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?))"
     r"(?::(?P<port>[0-9]{0,5}))?"
 )
 

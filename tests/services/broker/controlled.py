@@ -22,6 +22,7 @@ from services.broker.control import control_resource, control_site
 
 BOOT = "b007"
 AUTHORITY = "127.0.0.1:8080"
+CHUNKED = {"Transfer-Encoding": "chunked"}
 
 
 @define(eq=False)
@@ -198,12 +199,19 @@ def request(
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
 
 
+def chunks(*sizes: int) -> bytes:
+    """Write down a part of a chunked body."""
+    return b"".join(b"%x\r\n%b\r\n" % (size, b"x" * size) for size in sizes)
+
+
 def split(raw: bytes) -> list[Answer]:
     """Read responses that lie one behind the other."""
     answers = []
     while raw:
         head, _, raw = raw.partition(b"\r\n\r\n")
         status, *lines = head.decode("ascii").split("\r\n")
+        if status == "HTTP/1.1 100 Continue":
+            continue
         headers = {
             name.title(): value for name, _, value in (line.partition(": ") for line in lines)
         }

@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import random
 import tempfile
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
-from twisted.internet.protocol import Protocol, connectionDone
-from twisted.internet.task import deferLater
-from twisted.python.failure import Failure
+from hypothesis import given
+from hypothesis import strategies as st
 
-from brokerproto.broker import Broker
-from services.broker.control import control_site
 from services.broker.control.guard import MAX_BODY
-from tests.services.broker.controlled import Answer, Controlled, exchange, request, split
-
-CHUNKED = {"Transfer-Encoding": "chunked"}
-
-
-def chunks(*sizes: int) -> bytes:
-    return b"".join(b"%x\r\n%b\r\n" % (size, b"x" * size) for size in sizes)
+from tests.services.broker.controlled import CHUNKED, Controlled, chunks, exchange, request
 
 
 @pytest.fixture
@@ -215,6 +200,30 @@ def test_what_is_no_http_is_400_and_closed(raw: bytes) -> None:
     assert not controlled.clock.getDelayedCalls()
 
 
+VALID = request("/kill?code=3&engine=a", "POST", {"Origin": "http://127.0.0.1:8080"}, b"")
+
+
+@given(
+    st.integers(0, len(VALID)),
+    st.integers(0, 8),
+    st.binary(max_size=8)
+    | st.sampled_from([b"\r\n", b"\n", b" ", b"\t", b"%00", b"\xff", b"%FF", b"//", b"*", b"\0"])
+    | st.sampled_from([b"Host: x\r\n", b"Content-Length: 0\r\n", b"Expect: 100-continue\r\n"]),
+)
+def test_whatever_is_said_is_answered_without_a_fault(at: int, cut: int, put: bytes) -> None:
+    controlled = Controlled("a")
+    wire = controlled.wire()
+    wire.send(VALID[:at] + put + VALID[at + cut :])
+    wire.send(b"\r\n\r\n")
+    for answer in wire.answers:
+        assert answer.status in (200, 400, 403, 404, 405, 413, 421)
+        assert (answer.status == 200) is ("error" not in answer.json)
+    if controlled.sent["a"]:
+        assert wire.answers[0].status == 200
+    wire.lose()
+    assert not controlled.clock.getDelayedCalls()
+
+
 def test_host_that_the_router_cannot_take_is_an_error_like_others() -> None:
     name = "x" * 64
     controlled = Controlled("a", extra_hosts=(name,))
@@ -269,118 +278,3 @@ def test_client_that_goes_away_with_its_answer_due_leaves_nothing() -> None:
     controlled.clock.advance(1)
     assert not controlled.clock.getDelayedCalls()
     assert not wire.transport.value()
-
-
-class Client(Protocol):
-    """Collects what a server says, until the connection is gone."""
-
-    def __init__(self) -> None:
-        self.received = io.BytesIO()
-        self.ended: Deferred[bytes] = Deferred()
-        self.answered: Deferred[None] = Deferred()
-
-    def dataReceived(self, data: bytes) -> None:
-        self.received.write(data)
-        if not self.answered.called:
-            self.answered.callback(None)
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.ended.callback(self.received.getvalue())
-
-
-@asynccontextmanager
-async def served(broker: Broker | None = None) -> AsyncIterator[tuple[Broker, Callable[[], Any]]]:
-    """Serve a broker on a real port; give it, and a way to connect."""
-    from twisted.internet import reactor
-
-    real: Any = reactor
-    broker = broker or Broker(real.seconds, "b007")
-    port = real.listenTCP(0, control_site(broker, real), interface="127.0.0.1")
-
-    async def connect() -> Client:
-        endpoint = TCP4ClientEndpoint(real, "127.0.0.1", port.getHost().port)
-        client: Client = await connectProtocol(endpoint, Client())
-        return client
-
-    try:
-        yield broker, connect
-    finally:
-        await port.stopListening()
-
-
-async def exchanged(raw: bytes) -> list[Answer]:
-    """Send all of it over TCP, and give the answers once the server has closed."""
-    async with served(Controlled("a").broker) as (broker, connect):
-        client = await connect()
-        client.transport.write(raw)
-        received = await client.ended
-        assert not list(broker.ledger)
-    return split(received)
-
-
-LAST = {"Connection": "close"}
-
-
-@pytest.mark.parametrize(
-    ("raw", "statuses"),
-    [
-        (request("//kill", headers=LAST), [404]),
-        (request("http://127.0.0.1:8080/kill", headers=LAST), [404]),
-        (request("/kill", headers={**LAST, "Host": "localhost"}), [400]),
-        (request("/kill", headers=LAST, host=None), [400]),
-        (request("/kill", "TRACE", headers=LAST), [405]),
-        (request("/healthz") + request("/kill?code=x", headers=LAST), [200, 400]),
-        (request("/kill", "POST", body=b"x" * 17 * 1024), [413]),
-        (request("/kill", "POST", body=b"x" * 900_000), [413]),
-        (request("/kill", "POST", CHUNKED) + chunks(*[1000] * 40) + b"0\r\n\r\n", [413]),
-        (request("/kill", "POST", CHUNKED | LAST) + chunks(10) + b"0\r\n\r\n", [400]),
-        (b"GET /" + b"x" * 16_400, [400]),
-    ],
-)
-async def test_answer_arrives_over_tcp(raw: bytes, statuses: list[int]) -> None:
-    assert [answer.status for answer in await exchanged(raw)] == statuses
-
-
-async def test_head_has_no_body_over_tcp() -> None:
-    async with served() as (_, connect):
-        client = await connect()
-        client.transport.write(request("/kill", "HEAD", LAST))
-        head, _, body = (await client.ended).partition(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 405 ")
-    assert body == b""
-
-
-async def test_body_without_end_is_cut_off_over_tcp() -> None:
-    async with served() as (_, connect):
-        client = await connect()
-        client.transport.write(request("/kill", "POST", {"Content-Length": str(10**9)}))
-        await client.answered
-        client.transport.write(b"x" * 8_000_000)
-        received = await client.ended
-    assert received.startswith(b"HTTP/1.1 413 ")
-
-
-@pytest.mark.parametrize("abort", [True, False])
-async def test_client_that_goes_away_over_tcp_leaves_no_timer(abort: bool) -> None:
-    from twisted.internet import reactor
-
-    real: Any = reactor
-
-    def waits() -> bool:
-        return any(call.getTime() > real.seconds() + 500 for call in real.getDelayedCalls())
-
-    controlled = Controlled("a")
-    async with served(controlled.broker) as (broker, connect):
-        client = await connect()
-        client.transport.write(request("/dowork?time=1&wait=600"))
-        while not list(broker.ledger):
-            await deferLater(real, 0.005)
-        assert waits()
-        if abort:
-            client.transport.abortConnection()
-        else:
-            client.transport.loseConnection()
-        await client.ended
-        while waits():
-            await deferLater(real, 0.005)
-    controlled.engines["a"].reports("done")

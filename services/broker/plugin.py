@@ -50,7 +50,11 @@ def broker_program(reactor: Any, options: Options) -> ProgramService:
         log.info("accepting engines on {address}", address=factory.address)
     service = BrokerService(broker, reactor, ports)
     site = control_site(
-        broker, reactor, extra_hosts=options["control-host"], is_ready=lambda: service.is_ready
+        broker,
+        reactor,
+        # Whoever named the address to listen on may use that name.
+        extra_hosts=(*options["control-host"], options["control"].host),
+        is_ready=lambda: service.is_ready,
     )
     address, port = _listen(reactor, options["control"], site)
     ports.append(port)

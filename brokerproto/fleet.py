@@ -25,6 +25,8 @@ __all__ = ["ENDS_KEPT", "End", "Fleet", "Manner", "Member", "Origin"]
 ENDS_KEPT = 10_000
 """How many ends are remembered, with the lives and epochs of their ids."""
 
+_REASONS_COUNTED = 100
+
 
 class Manner(Enum):
     """How an engine went."""
@@ -103,7 +105,8 @@ class Fleet:
 
     Attributes:
         ends: The last ends, oldest first.
-        causes: How many went, by manner and cause.
+        causes: How many went, by manner and cause; reasons of a Bye beyond a hundred
+            are counted together as ``other``.
     """
 
     ends_kept: int = ENDS_KEPT
@@ -215,7 +218,12 @@ class Fleet:
         )
         self.ends.append(end)
         member.ends += 1
-        self.causes[manner, cause] += 1
+        counted = manner, cause
+        is_new = manner is Manner.LEFT and counted not in self.causes
+        # A bound, because an engine may think up another reason each time.
+        if is_new and len(self.causes) >= _REASONS_COUNTED:
+            counted = manner, "other"
+        self.causes[counted] += 1
         if len(self.ends) > self.ends_kept:
             self._forget(self.ends.popleft())
         return end

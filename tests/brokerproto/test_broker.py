@@ -220,6 +220,21 @@ def test_whoever_says_bye_has_left_and_is_not_lost(bench: Bench, bye: str, cause
     assert bench.stats.causes == {f"left:{cause}": 1}
 
 
+def test_reasons_that_engines_think_up_are_not_counted_one_by_one_without_end(
+    bench: Bench,
+) -> None:
+    for n in range(1000):
+        bench.registers("a").says(f"Bye:reason=because-{n}")
+    bench.registers("a").says("Bye:reason=because-7")
+    causes = bench.stats.causes
+    assert len(causes) <= 101
+    assert sum(causes.values()) == bench.stats.left == 1001
+    assert causes["left:because-7"] == 2
+    assert bench.broker.fleet.ends[-2].cause == "because-999"
+    bench.registers("a").goes()
+    assert bench.stats.causes["lost:closed"] == 1
+
+
 @pytest.mark.parametrize(("reset", "cause"), [(False, "closed"), (True, "reset")])
 @pytest.mark.fault("C025")
 def test_a_connection_that_ends_without_bye_is_lost(bench: Bench, reset: bool, cause: str) -> None:

@@ -149,6 +149,17 @@ def test_a_wire_is_gone_when_a_side_has_ended(pair: Pair) -> None:
     assert pair.broker.stats().causes == {"left:stopped": 1, "lost:503": 1}
 
 
+def test_an_engine_that_ends_without_a_bye_closes_its_wire_and_resets_nothing(
+    pair: Pair,
+) -> None:
+    wire = Wire(pair.broker, pair.engine)
+    wire.exchange()
+    pair.engine.receive_data(b"oops!\n")
+    wire.exchange()
+    assert wire.is_cut
+    assert pair.observer.events[-1] == ("lost", "e1", "closed")
+
+
 @pytest.mark.parametrize(("reset", "cause"), [(True, "reset"), (False, "closed")])
 def test_what_is_on_a_cut_wire_is_lost(pair: Pair, reset: bool, cause: str) -> None:
     wire = Wire(pair.broker, pair.engine)

@@ -127,6 +127,10 @@ class ExitStatus:
             self._leave_now()
 
     def _leave_if_told(self) -> None:
+        # The interpreter gives its handlers back before it is done, and from then
+        # on a second signal would be the process's end instead of its status.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
         if not self.status:
             return  # The interpreter ends with 0 by itself, in its own good order.
         for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):

@@ -96,17 +96,17 @@ class Program:
             ProgramError: The program ended, or time is over, before it came.
         """
 
-        def look() -> Any:
+        def look() -> tuple[Any] | None:
             last = ""
             for event in self.events():
                 last = str(event["message"])
                 if last.startswith(beginning) and key in event:
-                    return event[key]
+                    return (event[key],)
             if self.process.poll() is not None:
                 raise ProgramError(f"the {self.name} ended, and said: {last}")
             return None
 
-        return wait_until(f"the {self.name} to say {beginning!r}", look, seconds)
+        return wait_until(f"the {self.name} to say {beginning!r}", look, seconds)[0]
 
     def end(self, seconds: float = 20) -> int:
         """Send SIGTERM, and return the exit status; kill it where it does not end."""

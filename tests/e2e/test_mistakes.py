@@ -1,0 +1,126 @@
+"""A user's mistake, by the real command: one line on stderr, status 78, nothing else.
+
+Each kind once; what each option takes is tested with the options.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from attrs import field, frozen
+
+from tests.e2e.scene import ANYWHERE
+from tests.e2e.terminal import Outcome, Terminal
+
+pytestmark = pytest.mark.e2e
+
+BROKER, ENGINE = ("twistd", "-n", "broker"), ("twistd", "-n", "engine")
+BY_TWIST = ("twist", "broker")
+IN_BACKGROUND = ("twistd", "broker")
+
+
+@frozen
+class Mistake:
+    """A command, and what its one line must say besides the program's name."""
+
+    command: tuple[str, ...]
+    said: str
+    environment: dict[str, str] = field(factory=dict)
+
+    @property
+    def name(self) -> str:
+        variables = [f"{name}={value}" for name, value in self.environment.items()]
+        return " ".join([*variables, *self.command])
+
+
+MISTAKES = [
+    Mistake((*BROKER, "--listen", "tcp:/127.0.0.1"), "--listen: 'tcp:/127.0.0.1': the scheme"),
+    Mistake((*BROKER, "--listen", "pigeon://loft:1"), "pigeon"),
+    Mistake((*BROKER, "--control", "tcp://127.0.0.1:0"), "the control API speaks http://"),
+    Mistake((*BROKER, "--interval", "0"), "--interval: '0' is not a whole number from 1 to 300"),
+    Mistake((*BROKER, "--timeout", "21"), "--timeout: a timeout of 21 s is too short"),
+    Mistake((*BROKER, "--listen", "tcp://0.0.0.0:0"), "give --insecure if that is meant"),
+    Mistake((*BROKER, "--control", "http://*:0"), "give --insecure if that is meant"),
+    Mistake((*BROKER, "--insecure", "--listen", "tcp://nosuch.invalid:0"), "no such host"),
+    Mistake(
+        (*BROKER, "--insecure", "--listen", "tcp://192.0.2.1:0"), "Cannot assign requested address"
+    ),
+    Mistake((*BROKER, "--nosuch"), "option --nosuch not recognized"),
+    Mistake((*BROKER, "stray"), "'stray' is one argument too many"),
+    Mistake(BROKER, "BROKER_INTERVAL: 'ten' is not", {"BROKER_INTERVAL": "ten"}),
+    Mistake(BROKER, "PORT: '80a' is not a whole number", {"PORT": "80a"}),
+    Mistake(BY_TWIST, "BROKER_LISTEN: 'nonsense'", {"BROKER_LISTEN": "nonsense"}),
+    Mistake((*IN_BACKGROUND, "--handshake-timeout", "-1"), "--handshake-timeout: '-1' is not"),
+    Mistake((*ENGINE, "--broker", "tcp://127.0.0.1"), "the port is missing"),
+    Mistake((*ENGINE, "--broker", "tcp://*:1337"), "* is for listening"),
+    Mistake((*ENGINE, "--host", "a b"), "--host: "),
+    Mistake((*ENGINE, "--id", "a;b"), "--id: 'a;b' is not an id"),
+    Mistake((*ENGINE, "--nosuch\x1b[31m\n"), r"option --nosuch\x1b[31m\n not recognized"),
+    Mistake((*ENGINE, "stray"), "'stray' is one argument too many"),
+    Mistake(ENGINE, "ENGINE_COUNT: '0' is not", {"ENGINE_COUNT": "0"}),
+    Mistake(ENGINE, "BROKER_URI: 'nonsense'", {"BROKER_URI": "nonsense"}),
+]
+
+
+# In these a port stands for one that somebody else listens on.
+TAKEN = "taken"
+PORT_IN_USE = [
+    Mistake((*BROKER, *ANYWHERE, "--listen", f"tcp://127.0.0.1:{TAKEN}"), "tcp://"),
+    Mistake((*BROKER, *ANYWHERE, "--control", f"http://127.0.0.1:{TAKEN}"), "http://"),
+    Mistake((*IN_BACKGROUND, *ANYWHERE, "--listen", f"tcp://127.0.0.1:{TAKEN}"), "tcp://"),
+    Mistake((*IN_BACKGROUND, *ANYWHERE, "--control", f"http://127.0.0.1:{TAKEN}"), "http://"),
+    Mistake((*BY_TWIST, *ANYWHERE, "--listen", f"tcp://127.0.0.1:{TAKEN}"), "tcp://"),
+]
+
+
+@pytest.fixture(scope="module")
+def taken() -> Iterator[str]:
+    """A port that somebody else listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield str(server.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def outcomes(
+    tmp_path_factory: pytest.TempPathFactory, reactor_options: list[str], taken: str
+) -> Iterator[dict[str, Outcome]]:
+    """How each of the commands ended; two at a time, since starting Python takes long."""
+    terminal = Terminal(tmp_path_factory.mktemp("mistakes"), reactor_options)
+
+    def make(mistake: Mistake) -> Outcome:
+        command = [word.replace(TAKEN, taken) for word in mistake.command]
+        return terminal.run(*command, **mistake.environment)
+
+    try:
+        with ThreadPoolExecutor(2) as threads:
+            every = [*MISTAKES, *PORT_IN_USE]
+            made = zip(every, threads.map(make, every), strict=True)
+            yield {mistake.name: outcome for mistake, outcome in made}
+        assert terminal.files() == []
+    finally:
+        terminal.close()
+
+
+@pytest.mark.parametrize("mistake", [pytest.param(m, id=ascii(m.name)) for m in MISTAKES])
+def test_mistake_is_one_line_and_status_78(outcomes: dict[str, Outcome], mistake: Mistake) -> None:
+    expect_one_line(outcomes[mistake.name], mistake.command, mistake.said)
+
+
+def expect_one_line(outcome: Outcome, command: tuple[str, ...], said: str) -> None:
+    program = "engine" if "engine" in command else "broker"
+    assert (outcome.status, outcome.out) == (78, "")
+    assert outcome.err.count("\n") == 1
+    assert outcome.err.startswith(f"{program}: ")
+    assert outcome.err.removesuffix("\n").isprintable()
+    assert said in outcome.err
+
+
+@pytest.mark.parametrize("mistake", [pytest.param(m, id=ascii(m.name)) for m in PORT_IN_USE])
+def test_port_in_use_reaches_the_terminal(
+    outcomes: dict[str, Outcome], mistake: Mistake, taken: str
+) -> None:
+    said = f"cannot listen on {mistake.said}127.0.0.1:{taken}: Address already in use"
+    expect_one_line(outcomes[mistake.name], mistake.command, said)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from attrs import fields
 
 from brokerproto.account import Account, Gap, Repeat, Totals
 from brokerproto.broker_session import BrokerSession, Recovered, Stale
@@ -320,6 +321,10 @@ def test_a_session_at_rest_keeps_no_framer() -> None:
     assert session._framer is None
     session.receive_data(b"Heart", 0.0)
     assert session._framer is not None
+
+
+def test_a_session_is_made_of_a_time_and_a_framing_only() -> None:
+    assert {each.name for each in fields(BrokerSession) if each.init} == {"seen", "framing"}
 
 
 def test_a_report_is_handed_on() -> None:

@@ -162,6 +162,15 @@ def test_an_unknown_verb_before_registration_ends_the_session() -> None:
     assert session.state is BrokerState.HELLO
 
 
+def test_an_unknown_verb_is_told_alike_at_its_colon_and_at_its_end() -> None:
+    told = []
+    for end in (b"\n", b":", b":x\n"):
+        session = BrokerSession(0.0)
+        session.receive_data(b"Nonsense" + end, 0.0)
+        told.append(session.data_to_send())
+    assert len(set(told)) == 1
+
+
 @pytest.mark.fault("C012")
 def test_the_third_unknown_verb_after_registration_ends_the_session() -> None:
     session = opened()
@@ -190,6 +199,13 @@ def test_other_protocols_are_refused_by_their_first_bytes(stream: bytes, protoco
         assert outcome.events == (Foreign(protocol),)
         assert outcome.failure is not None
         assert outcome.failure.code == 400
+
+
+@pytest.mark.parametrize("stream", [b"\0", b"NewEngine:-", b"GETX ", b"Nonsense:", b"x" * 2000])
+def test_other_bytes_are_no_protocol_that_is_known(stream: bytes) -> None:
+    session = BrokerSession(0.0)
+    assert list(session.receive_data(stream, 0.0)) == []
+    assert session.failure is not None
 
 
 @pytest.mark.fault("C015")

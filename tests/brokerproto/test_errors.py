@@ -81,8 +81,9 @@ def test_errors_are_values() -> None:
 
 def test_whoever_catches_the_root_catches_all() -> None:
     assert issubclass(errors.ProtocolError, errors.BrokerError)
+    assert issubclass(errors.LocalProtocolError, errors.ProtocolError)
     assert issubclass(errors.TransportError, errors.BrokerError)
-    for protocol in (errors.LocalProtocolError, RemoteProtocolError, errors.RefusedError):
+    for protocol in (RemoteProtocolError, errors.RefusedError, errors.SilentBrokerError):
         assert issubclass(protocol, errors.ProtocolError)
     for transport in (errors.InvalidURIError, errors.ListenError, errors.DialError):
         assert issubclass(transport, errors.TransportError)
@@ -99,6 +100,9 @@ def test_errors_keep_their_facts() -> None:
         "no more",
     )
     assert str(refused) == "507 BROKER_FULL: no more"
+    silent = errors.SilentBrokerError(12, 10)
+    assert (silent.heartbeats, silent.interval) == (12, 10)
+    assert str(silent) == "the broker was silent for 12 heartbeats of 10 s"
     uri = errors.InvalidURIError("tcp://x\n", "has no port")
     assert (uri.text, uri.problem) == ("tcp://x\n", "has no port")
     assert str(uri) == "'tcp://x\\n': has no port"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from attrs import fields
 
 from brokerproto.account import Gap, Totals
 from brokerproto.broker_session import BrokerSession
@@ -168,6 +169,11 @@ def test_ends_are_counted_by_manner_and_cause() -> None:
 def test_ten_thousand_ends_are_kept() -> None:
     assert ENDS_KEPT == 10_000
     assert Fleet().ends_kept == ENDS_KEPT
+
+
+def test_a_fleet_is_made_empty() -> None:
+    assert [each.name for each in fields(Fleet) if each.init] == ["ends_kept"]
+    assert Fleet().totals == Totals(0, 0, 0)
 
 
 def test_an_id_is_forgotten_with_its_last_end() -> None:

@@ -1,4 +1,4 @@
-"""Build the wheel, look into it, install it alone and ask twistd.
+"""Build the wheel, look into it, install it alone, ask twistd and run both programs.
 
 Run from the repository's root by ``make wheel-check``.
 """
@@ -82,6 +82,9 @@ def main() -> None:
     if missing := SUBCOMMANDS - subcommands_of(binaries / "twistd", elsewhere):
         sys.exit("wheel check: twistd --help does not list " + ", ".join(sorted(missing)))
     print("wheel check: twistd --help lists " + ", ".join(sorted(SUBCOMMANDS)))
+    # Without this folder, the environment and the user's own packages on its path.
+    run(binaries / "python", "-I", ROOT / ".ci" / "wheel_smoke.py", cwd=elsewhere)
+    print("wheel check: an engine registered, worked, and ended with the code it was killed with")
 
 
 if __name__ == "__main__":

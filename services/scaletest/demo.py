@@ -117,13 +117,14 @@ class Demo:
     def work(self) -> None:
         """Everybody works."""
         answer = self.api.ask("/dowork", time=_WORK_MS, wait=20)
+        done = answer["states"]["done"]
+        if done != self.count:
+            raise ProgramError(f"work: only {done} engines have done it")
         self.show.done(
             "worked",
-            f"/dowork?time={_WORK_MS}: {answer['states']['done']} of {answer['targets']} done, "
+            f"/dowork?time={_WORK_MS}: {done} of {answer['targets']} done, "
             f"the last after {answer['latencies']['done']['max'] / 1000:.2f} s",
         )
-        if answer["states"]["done"] != self.count:
-            raise ProgramError(f"work: only {answer['states']['done']} engines have done it")
 
     def kill(self) -> None:
         """One in ten is killed, and comes back."""

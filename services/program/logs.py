@@ -163,12 +163,20 @@ def _traceback(event: LogEvent) -> str | None:
     if failure is None:
         return None
     try:
-        text = failure.getTraceback().rstrip("\n")
+        text = _text_of(failure)
     except Exception:
         text = safe_repr(failure)
     # The end of a traceback says what happened; its middle repeats itself.
     surplus = len(text) - FIELD_LIMIT
     return text if surplus <= 0 else f"({surplus} more characters) ...{text[surplus:]}"
+
+
+def _text_of(failure: Failure) -> str:
+    """Give a traceback, and those of all errors in a group: Twisted leaves them out."""
+    text = failure.getTraceback().rstrip("\n")
+    if isinstance(failure.value, BaseExceptionGroup):
+        text = "\n".join((text, *(_text_of(Failure(each)) for each in failure.value.exceptions)))
+    return text
 
 
 def _time(event: LogEvent) -> datetime:

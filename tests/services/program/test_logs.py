@@ -197,6 +197,22 @@ def test_long_text_is_cut_with_a_mark(size: int) -> None:
     assert len(text_format(event)) < FIELD_LIMIT + 100
 
 
+def test_traceback_of_a_group_shows_each_of_its_errors() -> None:
+    errors: list[Any] = [failure(text).value for text in ("first", "second", "third")]
+    first, second, third = errors
+    group = ExceptionGroup("several", [first, ExceptionGroup("more", [second, third])])
+    event = {"log_format": "it failed", "log_failure": Failure(group)}
+    for text in (json.loads(json_format(event))["traceback"], text_format(event)):
+        assert re.findall(r"several|more|first|second|third", text) == [
+            "several",
+            "first",
+            "more",
+            "second",
+            "third",
+        ]
+        assert text.count("raise kind(text)") == 3
+
+
 def test_long_traceback_keeps_its_end() -> None:
     def descend(levels: int) -> None:
         if levels:

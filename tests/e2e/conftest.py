@@ -39,7 +39,7 @@ def stage(tmp_path: Path, reactor_options: list[str]) -> Iterator[Stage]:
         stage.clear()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def _common_stage(
     tmp_path_factory: pytest.TempPathFactory, reactor_options: list[str]
 ) -> Iterator[Stage]:
@@ -51,7 +51,7 @@ def _common_stage(
         stage.clear()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def scene(_common_stage: Stage) -> Iterator[Scene]:
     """One broker for many tests: each must leave it and its account as it was.
 

@@ -79,6 +79,11 @@ class BrokerProgram:
         """Wait until no more descriptors are open; a request just answered has one too."""
         wait_until(f"at most {most} open files", lambda: self.open_files() <= most, 5)
 
+    def cpu_seconds(self) -> float:
+        """Return the processor time that the process has used."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(") ")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def resident(self) -> int:
         """Return the bytes of memory that the process holds."""
         pages = Path(f"/proc/{self.pid}/statm").read_text().split()[1]

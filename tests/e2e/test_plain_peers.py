@@ -9,6 +9,7 @@ import pytest
 from services.scaletest.programs import Program, wait_until
 from tests.e2e.peers import Peer, RawBroker, RawEngine
 from tests.e2e.scene import Scene, Stage
+from tests.e2e.terminal import Terminal, ended, said
 
 pytestmark = pytest.mark.e2e
 
@@ -151,13 +152,18 @@ def test_refused_engine_closes_by_fin_and_tries_again(
 
 @pytest.mark.fault("C023")
 @pytest.mark.fault("C024")
-def test_hostile_words_of_a_broker_make_one_line_each(stage: Stage, raw_broker: RawBroker) -> None:
+def test_hostile_words_of_a_broker_make_one_line_each(
+    stage: Stage, terminal: Terminal, raw_broker: RawBroker
+) -> None:
     words = {
         "forger": 'x"},{"level":"critical","message":"forged"}',
         "formatter": "{0.__class__.__init__.__globals__} %s %n {secret} {reason} \\n \\x1b[2J",
         "painter": "\x1b[2J\x1b]0;title\x07",
     }
     engines = {name: stage.engines(raw_broker.address, name) for name in words}
+    at_terminal = ("twistd", "-n", "engine", "--broker", raw_broker.address, "--id", "text")
+    as_text = terminal.start(*at_terminal)
+    words["text"] = words["formatter"]
     for _ in words:
         peer = raw_broker.accept()
         name = peer.frame().split(":")[1]
@@ -171,6 +177,10 @@ def test_hostile_words_of_a_broker_make_one_line_each(stage: Stage, raw_broker: 
     for engine in engines.values():
         [event] = engine.events()
         assert event["level"] == "warn"
+    text = said(as_text, "Z [engine#warn] no broker: ")
+    assert text.startswith(f"500 INTERNAL: {words['text']}; next try in 6")
+    as_text.terminate()
+    assert ended(as_text).out.count("\n") == 1, "the last line of all"
 
 
 def test_engine_reset_by_its_broker_comes_back(engine: Program, raw_broker: RawBroker) -> None:

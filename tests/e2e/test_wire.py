@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from typing import Any
 
@@ -308,6 +309,49 @@ def test_hello_that_drips_in_is_cut_at_the_deadline(scene: Scene) -> None:
             peer.write(next(drops).encode())
         assert refused_with(peer.rest()) == 408
         assert 1.5 < time.monotonic() - began < 4
+
+
+def test_refused_peer_that_does_not_go_is_cut_off(scene: Scene) -> None:
+    """It has a second to read its last words; what it says meanwhile costs nothing."""
+    with scene.changed_by(opened=1, rejected__415=1), Peer.to(scene.address) as peer:
+        worked = scene.broker.cpu_seconds()
+        began = time.monotonic()
+        peer.send("NewEngine:;:0")
+        assert refused_with(peer.rest()) == 415
+
+        def is_cut_off() -> bool:
+            try:
+                peer.write(b"but I")
+            except ConnectionError:
+                return True
+            return False
+
+        wait_until("the peer to be cut off", is_cut_off, 5)
+        assert 0.9 < time.monotonic() - began < 3
+        assert scene.broker.cpu_seconds() - worked < 0.3
+
+
+@pytest.mark.fault("C040")
+def test_second_engine_of_an_id_is_refused_and_the_first_goes_on(scene: Scene) -> None:
+    with scene.changed_by(
+        opened=3,
+        registrations=2,
+        heartbeats=3,
+        rejected__409=1,
+        left=2,
+        causes__left__bye=2,
+    ):
+        first = scene.engine("twin")
+        first.beat()
+        with Peer.to(scene.address) as second:
+            second.send("NewEngine:twin:0:v=1;instance=b")
+            [answer] = second.rest()
+        assert re.fullmatch(r"FAILED:409:DUPLICATE_ID:[1-9]\d*:this id is registered", answer)
+        first.beat()
+        first.leave()
+        second_try = scene.engine("twin")
+        second_try.beat()
+        second_try.leave()
 
 
 @pytest.mark.fault("C023")

@@ -136,5 +136,7 @@ def test_everybody_is_closed_whatever_an_observer_raises() -> None:
     with pytest.raises(ExceptionGroup) as caught:
         bench.broker.close(DrainingError("the broker stops"))
     assert len(caught.value.exceptions) == 3
+    # Written, not only owed: nobody settles them another time.
+    assert all(b"FAILED:503" in caller.carrier.written for caller in callers)
     assert [caller.codes() for caller in callers] == [[503]] * 3
     assert command.states[Step.LOST] == 3

@@ -115,6 +115,7 @@ def test_an_engine_that_wished_for_a_longer_interval_has_longer(bench: Bench) ->
 
 def test_a_plain_engine_at_work_is_not_late_and_is_never_pinged(bench: Bench) -> None:
     caller = bench.registers("p", "")
+    bench.passes(5)
     bench.orders("DOWORK", 50_000)
     assert caller.hears() == ["DOWORK:50000"]
     bench.passes(65.5)

@@ -166,6 +166,23 @@ def test_ends_are_counted_by_manner_and_cause() -> None:
     assert (fleet.count(Manner.LEFT), fleet.count(Manner.LOST)) == (1, 3)
 
 
+def test_reasons_of_leaving_are_counted_up_to_a_hundred_and_causes_of_loss_always() -> None:
+    fleet = Fleet()
+    for n in range(102):
+        member, _ = register(fleet, life())
+        fleet.end(member, Manner.LEFT, f"reason-{n}", 0.0)
+    member, _ = register(fleet, life())
+    fleet.end(member, Manner.LEFT, "reason-0", 0.0)
+    member, _ = register(fleet, life())
+    fleet.end(member, Manner.LOST, "reset", 0.0)
+    assert fleet.causes[Manner.LEFT, "reason-0"] == 2
+    assert fleet.causes[Manner.LEFT, "reason-99"] == 1
+    assert fleet.causes[Manner.LEFT, "other"] == 2
+    assert fleet.causes[Manner.LOST, "reset"] == 1
+    assert len(fleet.causes) == 102
+    assert [end.cause for end in fleet.ends][101] == "reason-101"
+
+
 def test_ten_thousand_ends_are_kept() -> None:
     assert ENDS_KEPT == 10_000
     assert Fleet().ends_kept == ENDS_KEPT

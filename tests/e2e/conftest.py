@@ -62,7 +62,7 @@ def scene(_common_stage: Stage) -> Iterator[Scene]:
     scene.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def _beating_broker(_common_stage: Stage) -> BrokerProgram:
     return _common_stage.broker()
 

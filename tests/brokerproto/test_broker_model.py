@@ -6,7 +6,6 @@ from collections import Counter
 from random import Random
 
 from attrs import define
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -370,4 +369,3 @@ class BrokerMachine(RuleBasedStateMachine):
 
 
 TestBroker = BrokerMachine.TestCase
-TestBroker.settings = settings(max_examples=200, stateful_step_count=40)

@@ -6,7 +6,6 @@ import math
 from random import Random
 from typing import cast
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -269,4 +268,3 @@ class EngineSessionMachine(RuleBasedStateMachine):
 
 
 TestEngineSession = EngineSessionMachine.TestCase
-TestEngineSession.settings = settings(max_examples=200, stateful_step_count=40)

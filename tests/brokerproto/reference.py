@@ -101,8 +101,10 @@ def judge(frame: bytes, sender: str) -> int | str:
     if not IS_VERB(verb):
         return 400
     if verb not in VERBS[sender]:
-        is_refusal = sender == "broker" and not set(":".join(rest)) <= set(PRINTABLE)
-        return 400 if is_refusal else "unknown"
+        if sender == "broker" and not set(":".join(rest)) <= set(PRINTABLE):
+            return 400
+        # The original's own spelling of its only refusal.
+        return verb if sender == "broker" and verb == "FAILLED" else "unknown"
     kinds, options = VERBS[sender][verb]
     if verb == "FAILED":
         rest = [*rest[:3], ":".join(rest[3:])] if len(rest) > 3 else rest

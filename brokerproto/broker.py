@@ -28,10 +28,12 @@ from brokerproto.errors import (
     HandshakeTimeoutError,
     HeartbeatTimeoutError,
     RemoteProtocolError,
+    UnknownVerbError,
 )
 from brokerproto.fleet import Fleet, Manner, Member, Origin
 from brokerproto.framing import Framing
 from brokerproto.liveness import (
+    LONGEST_LOOK,
     DeadlineRing,
     Detector,
     DetectorClock,
@@ -44,6 +46,8 @@ from brokerproto.observer import Observer, Stats
 from brokerproto.terms import Grant, Limits, Terms
 
 __all__ = ["Broker"]
+
+_LINGERING = 16
 
 _TERMS_SHARED = 1000
 
@@ -73,6 +77,7 @@ class Broker:
     detector: Detector[BrokerSession] = field(init=False)
     _handshakes: DeadlineRing[BrokerSession] = field(init=False)
     _origins: dict[BrokerSession, Origin] = field(init=False, factory=dict)
+    _ending: set[BrokerSession] = field(init=False, factory=set)
     _terms: dict[Terms, Terms] = field(init=False, factory=dict)
     _counts: Counter[str] = field(init=False, factory=Counter)
     _rejected: Counter[int] = field(init=False, factory=Counter)
@@ -92,6 +97,11 @@ class Broker:
     def connections(self) -> int:
         """How many connections are open, registered or not."""
         return len(self._origins)
+
+    @property
+    def is_overrun(self) -> bool:
+        """Whether too many are on their way out to wait until each has read why."""
+        return len(self._ending) > _LINGERING
 
     @property
     def tick_length(self) -> float:
@@ -116,7 +126,8 @@ class Broker:
         session = BrokerSession(self.now, framing)
         session.carrier = carrier
         self._counts["opened"] += 1
-        full = self.connections >= self.limits.connections
+        # Whoever is on the way out holds no place against a newcomer.
+        full = self.connections - len(self._ending) >= self.limits.connections
         self._origins[session] = origin
         if full:
             error = BrokerFullError(
@@ -125,7 +136,7 @@ class Broker:
             session.end(error)
             self._ended(session)
         else:
-            self._handshakes.put(session, session.seen + self.limits.handshake)
+            self._await_registration(session)
         return session
 
     def receive_data(self, session: BrokerSession, data: bytes) -> None:
@@ -145,6 +156,7 @@ class Broker:
         member = self.fleet.member_of(session)
         session.lose()
         self.detector.late.discard(session)
+        self._ending.discard(session)
         del self._origins[session]
         self._counts["closed"] += 1
         if member is not None:
@@ -163,7 +175,7 @@ class Broker:
             for session in self._handshakes.due(self.now):
                 if not (session.is_open or session.is_over):
                     with apart():
-                        self.end(session, HandshakeTimeoutError("not registered in time"))
+                        self._await_registration(session)
 
     def end(self, session: BrokerSession, error: RemoteProtocolError | None) -> None:
         """End a session on the broker's own account, and have its carrier settle."""
@@ -244,6 +256,15 @@ class Broker:
         if verdict is Verdict.LATE and member is not None:
             self.observer.engine_late(member, self.now - session.seen)
 
+    def _await_registration(self, session: BrokerSession) -> None:
+        """Give a session up whose handshake takes too long, or look again later."""
+        deadline = session.seen + self.limits.handshake
+        if self.now >= deadline:
+            self.end(session, HandshakeTimeoutError("not registered in time"))
+        else:
+            # As in the detector: one that is over must not be held until then.
+            self._handshakes.put(session, min(deadline, self.now + LONGEST_LOOK))
+
     def _follow(self, session: BrokerSession, events: Iterable[BrokerEvent]) -> None:
         for event in events:
             if isinstance(event, NewEngine):
@@ -260,6 +281,7 @@ class Broker:
                 self._counts["stale"] += event.frames
             elif isinstance(event, Unknown):
                 self._counts["unknown_verbs"] += 1
+                self._rejected[UnknownVerbError.code] += 1
             elif isinstance(event, Foreign):
                 self._wrong_protocol[event.protocol] += 1
             else:
@@ -325,11 +347,14 @@ class Broker:
         if not self.ledger.write(command, member.engine_id, now):
             return False
         session.command(command.message, self.now)
+        if session.pings == 0:
+            self.detector.late.discard(session)
         return True
 
     def _ended(self, session: BrokerSession) -> None:
         """Draw the conclusions from a session that is over, and not yet gone."""
         self.detector.late.discard(session)
+        self._ending.add(session)
         error = session.failure
         if error is not None:
             self._rejected[error.code] += 1

@@ -263,6 +263,7 @@ class BrokerSession:
             if isinstance(message, DoWork):
                 self._excused_until = max(now, self._excused_until) + message.ms / 1000
                 self.seen = self._excused_until
+                self.pings = 0
                 message = DoWork(message.ms)
             else:
                 message = Kill(message.code)

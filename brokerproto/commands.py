@@ -17,10 +17,27 @@ from attrs import define, field, frozen
 
 from brokerproto.messages import DoWork, Kill, Report
 
-__all__ = ["COMMANDS_KEPT", "Command", "Entry", "Latency", "Ledger", "Step", "Target", "Verb"]
+__all__ = [
+    "COMMANDS_KEPT",
+    "ENTRIES_KEPT",
+    "WORK_WAITING",
+    "Command",
+    "Entry",
+    "Latency",
+    "Ledger",
+    "Step",
+    "Target",
+    "Verb",
+]
 
 COMMANDS_KEPT = 100
 """How many commands are kept in full."""
+
+ENTRIES_KEPT = 200_000
+"""How many engines the kept commands may concern in all: 230 bytes are kept for each."""
+
+WORK_WAITING = 16
+"""How many commands may wait for one engine; one more fails as ``queue-full``."""
 
 _PLAIN_PAUSE = 1.0
 
@@ -165,7 +182,10 @@ class Command:
         )
 
     def when_settled(self, callback: Callable[[Command], None]) -> None:
-        """Call back once, when `is_settled` becomes true; at once where it is."""
+        """Call back once, when `is_settled` becomes true; at once where it is.
+
+        A command that the ledger has to forget calls back then.
+        """
         if self.is_settled:
             callback(self)
         else:
@@ -198,9 +218,13 @@ class Command:
         if entry.at(step) is None:
             setattr(entry, f"{step.value}_at", now)
         if self.is_settled and not was_settled:
-            callbacks, self._settled = self._settled, []
-            for callback in callbacks:
-                callback(self)
+            self.call_back()
+
+    def call_back(self) -> None:
+        """Tell all that wait for the command not to wait any longer."""
+        callbacks, self._settled = self._settled, []
+        for callback in callbacks:
+            callback(self)
 
 
 @define(eq=False)
@@ -218,13 +242,16 @@ class Ledger:
 
     Args:
         boot: Names this start of the broker; part of each command's id.
-        kept: How many commands to keep; the oldest is forgotten first.
+        kept: How many commands to keep; the oldest of the settled is forgotten first.
+        entries_kept: How many entries they may have in all; the last one is kept anyway.
     """
 
     boot: str
     kept: int = COMMANDS_KEPT
+    entries_kept: int = ENTRIES_KEPT
     _commands: dict[str, Command] = field(init=False, factory=dict)
     _issued: int = field(init=False, default=0)
+    _entries: int = field(init=False, default=0)
     _plain: dict[str, _PlainQueue] = field(init=False, factory=dict)
 
     def __iter__(self) -> Iterator[Command]:
@@ -236,17 +263,37 @@ class Ledger:
         return self._commands.get(command)
 
     def issue(self, verb: Verb, value: int, targets: Iterable[Target], now: float) -> Command:
-        """Enter a command, queued for each of `targets`; `due` says what to write."""
+        """Enter a command, queued for each of `targets`; `write` says whose turn it is."""
         self._issued += 1
         command = Command(f"{self.boot}-{self._issued}", verb, value, now)
         for target in targets:
-            command.add(target)
+            entry = command.add(target)
             if target.plain:
-                self._plain.setdefault(target.engine_id, _PlainQueue()).waiting.append(command)
+                self._queue(command, target.engine_id, entry, now)
         self._commands[command.command] = command
-        while len(self._commands) > self.kept:
-            del self._commands[next(iter(self._commands))]
+        self._entries += len(command.entries)
+        self._forget_surplus()
         return command
+
+    def _queue(self, command: Command, engine_id: str, entry: Entry, now: float) -> None:
+        """Have `command` wait for a plain engine; a KILL overtakes the work."""
+        waiting = self._plain.setdefault(engine_id, _PlainQueue()).waiting
+        if command.verb == "KILL":
+            waiting.appendleft(command)
+        elif len(waiting) < WORK_WAITING:
+            waiting.append(command)
+        else:
+            command.advance(entry, Step.FAILED, now, "queue-full")
+
+    def _forget_surplus(self) -> None:
+        while len(self._commands) > self.kept or self._entries > self.entries_kept:
+            *earlier, _last = self._commands.values()
+            if not earlier:
+                break
+            surplus = next((command for command in earlier if command.is_settled), earlier[0])
+            del self._commands[surplus.command]
+            self._entries -= len(surplus.entries)
+            surplus.call_back()
 
     def write(self, command: Command, engine_id: str, now: float) -> bool:
         """Say that `command` is written to an engine now, if its turn has come.

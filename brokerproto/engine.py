@@ -15,15 +15,13 @@ from typing import Protocol
 from attrs import define, field
 
 from brokerproto.carrier import Carrier
+from brokerproto.commands import WORK_WAITING
 from brokerproto.engine_session import EngineEvent, EngineSession, Life, Wishes
 from brokerproto.errors import LocalProtocolError
 from brokerproto.framing import Framing
 from brokerproto.messages import DoWork, Kill, Report, Success, Unusable
 
-__all__ = ["WORK_WAITING", "Engine", "EngineObserver", "Worker"]
-
-WORK_WAITING = 16
-"""How many pieces of work may wait; one more fails as ``queue-full``."""
+__all__ = ["Engine", "EngineObserver", "Worker"]
 
 
 class Worker(Protocol):

@@ -16,6 +16,7 @@ from attrs import define, field, frozen
 
 from brokerproto.errors import (
     AuthRequiredError,
+    BadFrameError,
     HandshakeTimeoutError,
     LocalProtocolError,
     ProtocolError,
@@ -42,7 +43,7 @@ from brokerproto.messages import (
     Unusable,
 )
 from brokerproto.states import ENGINE_TRANSITIONS, EngineState, Move
-from brokerproto.terms import PLAIN_INTERVAL
+from brokerproto.terms import MAX_INTERVAL, PLAIN_INTERVAL
 from brokerproto.wire import decode, encode, verb_of
 
 __all__ = ["REPORTS_KEPT", "SUCCESS_DEADLINE", "EngineEvent", "EngineSession", "Life", "Wishes"]
@@ -282,6 +283,8 @@ class EngineSession:
             events.append(message)
 
     def _registered(self, success: Success, now: float) -> None:
+        if success.interval is not None and not 1 <= success.interval <= MAX_INTERVAL:
+            raise BadFrameError(f"an interval of {success.interval} s")
         self.success, self.registered_at = success, now
         if not self.is_plain:
             for report in self.life.reports.values():

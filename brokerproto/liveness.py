@@ -15,6 +15,7 @@ from typing import Generic, Protocol, TypeVar
 from attrs import define, field, frozen
 
 __all__ = [
+    "LONGEST_LOOK",
     "DeadlineRing",
     "Detector",
     "DetectorClock",
@@ -24,6 +25,10 @@ __all__ = [
     "tick_length",
     "worst_detection",
 ]
+
+
+LONGEST_LOOK = 15.0
+"""Detector seconds after which each session in a ring is looked at again."""
 
 
 def tick_length(interval: float) -> float:
@@ -176,6 +181,7 @@ class Detector(Generic[W]):
 
     clock: DetectorClock
     late: set[W] = field(init=False, factory=set)
+    _spared: bool = field(init=False, default=False)
     _ring: DeadlineRing[W] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -184,18 +190,25 @@ class Detector(Generic[W]):
     def watch(self, session: W) -> None:
         """Begin to judge `session`; once is enough for its whole life."""
         if session.patience is not None:
-            self._ring.put(session, session.seen + session.patience.late)
+            self._look_again(session, session.seen + session.patience.late)
+
+    def _look_again(self, session: W, deadline: float) -> None:
+        # A session that is over stays in the ring until it is looked at, and how long
+        # that may take must not be the peer's to say.
+        self._ring.put(session, min(deadline, self.clock.now + LONGEST_LOOK))
 
     def tick(self, real_now: float) -> list[tuple[W, Verdict]]:
         """Advance the clock and judge whose time has come.
 
-        After a tick for which time was withheld nobody is judged: what the peers sent
-        meanwhile has not been read yet.
+        At a tick for which time was withheld nobody is judged: what the peers sent
+        meanwhile has not been read yet. By the next tick it has, however late that is.
 
         Args:
             real_now: Monotonic seconds.
         """
-        if self.clock.advance(real_now):
+        withheld = self.clock.advance(real_now)
+        self._spared = withheld and not self._spared
+        if self._spared:
             return []
         now = self.clock.now
         verdicts = []
@@ -223,5 +236,5 @@ class Detector(Generic[W]):
                     self.late.add(session)
                     verdicts.append((session, verdict))
             # Whoever is heard from now on may be late again before its next step is due.
-            self._ring.put(session, min(session.seen + following, now + patience.late))
+            self._look_again(session, min(session.seen + following, now + patience.late))
         return verdicts

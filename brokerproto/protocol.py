@@ -88,6 +88,7 @@ class _CarryingProtocol(Protocol, Generic[S]):
 
     session: S | None = None
     _cut_off: IDelayedCall | None = None
+    _lingers = True
 
     def __init__(self, reactor: IReactorTime) -> None:
         self.reactor = reactor
@@ -102,7 +103,7 @@ class _CarryingProtocol(Protocol, Generic[S]):
             transport.write(owed)
         if session.is_over and self._cut_off is None:
             self._cut_off = self.reactor.callLater(FLUSH_DEADLINE, self._cut)
-            _close(transport)
+            _close(transport, lingering=self._lingers)
 
     def readConnectionLost(self) -> None:
         """Close when the peer says nothing more, once it has had our last words."""
@@ -127,13 +128,13 @@ class _CarryingProtocol(Protocol, Generic[S]):
             transport.abortConnection()
 
 
-def _close(transport: Any) -> None:
+def _close(transport: Any, *, lingering: bool) -> None:
     """Say that nothing more is coming, and still read what the peer has sent.
 
     Closing a socket with unread bytes resets the connection, and the peer would lose
     our last words.
     """
-    if hasattr(transport, "loseWriteConnection"):
+    if lingering and hasattr(transport, "loseWriteConnection"):
         transport.loseWriteConnection()
     else:
         transport.loseConnection()
@@ -165,6 +166,7 @@ class BrokerProtocol(_CarryingProtocol[BrokerSession]):
         assert self.transport is not None
         origin = Origin(address_text(self.transport.getPeer()), self._address)
         self.session = self._broker.open(self, origin, self._framing)
+        self._lingers = not (self.session.is_over and self._broker.is_overrun)
         self.settle()
 
     def dataReceived(self, data: bytes) -> None:

@@ -63,6 +63,7 @@ class ModelLife:
 class Aim:
     """One command at one engine."""
 
+    command: str
     verb: str
     value: int
     instance: str | None
@@ -82,6 +83,7 @@ class ModelBroker:
     now: float = 0.0
     real: float = 0.0
     lost_time: float = 0.0
+    spared: bool = False
     peers: list[Peer] = field(factory=list)
     registered: dict[str, Peer] = field(factory=dict)
     lives: dict[str, ModelLife] = field(factory=dict)
@@ -95,7 +97,8 @@ class ModelBroker:
 
     def opened(self, address: str) -> Peer:
         peer = Peer(address, self.now)
-        full = len(self.peers) >= self.limits.connections
+        staying = [peer for peer in self.peers if peer.where != "over"]
+        full = len(staying) >= self.limits.connections
         self.peers.append(peer)
         self.counts["opened"] += 1
         if full:
@@ -129,19 +132,24 @@ class ModelBroker:
         passed, self.real = real - self.real, real
         self.now += min(passed, 2 * tick)
         self.lost_time += passed - min(passed, 2 * tick)
+        self.spared = passed > 2 * tick and not self.spared
         for peer in list(self.peers):
             waited = self.now - peer.opened_at
             if peer.where == "hello" and waited >= self.limits.handshake:
                 self._refuse(peer, 408)
-            elif peer.where == "open" and passed <= 2 * tick:
+            elif peer.where == "open" and not self.spared:
                 self._judge(peer)
 
     def ordered(self, command: str, verb: str, value: int, ids: list[str], real: float) -> None:
         for engine_id in ids:
             peer = self.registered[engine_id]
             instance = self.lives[engine_id].instance
-            self.aims[command, engine_id] = Aim(verb, value, instance, peer.plain)
-            self._write_next(peer, real)
+            aim = Aim(command, verb, value, instance, peer.plain)
+            if peer.plain and verb == "DOWORK" and len(self._aims_at(peer, "queued")) >= 16:
+                aim.step, aim.error = "failed", "queue-full"
+            self.aims[command, engine_id] = aim
+        for engine_id in ids:
+            self._write_next(self.registered[engine_id], real)
 
     @property
     def late(self) -> set[str]:
@@ -213,6 +221,7 @@ class ModelBroker:
                 self._refuse(peer, 405)
             else:
                 self.counts["unknown_verbs"] += 1
+                self.rejected[405] += 1
                 peer.said.append("FAILED:405")
         elif isinstance(message, Report):
             self._alive(peer)
@@ -271,18 +280,18 @@ class ModelBroker:
         ]
 
     def _write_next(self, peer: Peer, real: float) -> None:
-        for (command, engine_id), aim in self.aims.items():
-            if engine_id != peer.engine_id or aim.step != "queued":
-                continue
-            if peer.plain and self._aims_at(peer, "written"):
-                return
+        queued = self._aims_at(peer, "queued")
+        if peer.plain:
+            kills = [aim for aim in queued if aim.verb == "KILL"]
+            queued = [] if self._aims_at(peer, "written") else (kills[-1:] or queued[:1])
+        for aim in queued:
             aim.step = "written"
-            name = "" if peer.plain else f":command={command}"
+            name = "" if peer.plain else f":command={aim.command}"
             peer.said.append(f"{aim.verb}:{aim.value}{name}")
             if peer.plain and aim.verb == "DOWORK":
                 aim.not_before = real + max(1.0, aim.value / 1000)
                 peer.excused = max(self.now, peer.excused) + aim.value / 1000
-                peer.seen = peer.excused
+                peer.seen, peer.pings = peer.excused, 0
 
     def _report(self, peer: Peer, report: Report) -> None:
         self.counts["reports"] += 1

@@ -203,7 +203,7 @@ def test_the_third_unknown_verb_ends_the_session(bench: Bench) -> None:
     codes = [said.split(":")[1] for said in caller.says("What", "What", "HeartBeat:a:1", "What")]
     assert codes == ["405", "405", "1", "405"]
     assert bench.stats.unknown_verbs == 2
-    assert bench.stats.rejected == {405: 1}
+    assert bench.stats.rejected == {405: 3}
     assert bench.hears()[1:] == [("lost", "a", "405")]
 
 

@@ -107,7 +107,7 @@ def test_a_plain_engine_holds_one_command_at_a_time(bench: Bench) -> None:
     first, second, third = (
         bench.orders("DOWORK", 3000),
         bench.orders("DOWORK", 0),
-        bench.orders("KILL", 7),
+        bench.orders("DOWORK", 1),
     )
     assert caller.hears() == ["DOWORK:3000"]
     assert [steps(command)["p"] for command in (first, second, third)] == [
@@ -123,12 +123,48 @@ def test_a_plain_engine_holds_one_command_at_a_time(bench: Bench) -> None:
     bench.passes(0.5)
     assert caller.says("HeartBeat:p:3") == []
     bench.passes(0.5)
-    assert caller.says("HeartBeat:p:4") == ["KILL:7"]
-    bench.passes(10)
+    assert caller.says("HeartBeat:p:4") == ["DOWORK:1"]
+    bench.passes(1)
     assert caller.says("HeartBeat:p:5") == []
-    assert steps(third) == {"p": "written"}
-    caller.goes()
     assert steps(third) == {"p": "done"}
+
+
+def test_a_kill_overtakes_the_work_that_waits_for_a_plain_engine(bench: Bench) -> None:
+    caller = bench.registers("p", "")
+    commands = [bench.orders("DOWORK", 1000), bench.orders("DOWORK", 1000)]
+    kill = bench.orders("KILL", 7)
+    bench.passes(1)
+    assert caller.hears() == ["DOWORK:1000"]
+    assert caller.says("HeartBeat:p:1") == ["KILL:7"]
+    bench.passes(10)
+    assert caller.says("HeartBeat:p:2") == []
+    assert steps(kill) == {"p": "written"}
+    caller.goes()
+    assert [steps(command)["p"] for command in (*commands, kill)] == ["done", "lost", "done"]
+
+
+def test_sixteen_commands_wait_for_a_plain_engine_and_no_more(bench: Bench) -> None:
+    bench.registers("p", "")
+    commands = [bench.orders("DOWORK", 60_000) for _ in range(18)]
+    assert [steps(command)["p"] for command in commands] == [
+        "written",
+        *["queued"] * 16,
+        "failed",
+    ]
+    assert commands[-1].entries["p"].error == "queue-full"
+    assert steps(bench.orders("KILL", 7)) == {"p": "queued"}
+
+
+def test_work_for_a_late_plain_engine_excuses_it(bench: Bench) -> None:
+    caller = bench.registers("p", "")
+    bench.passes(16)
+    assert bench.stats.late == 1
+    bench.orders("DOWORK", 50_000)
+    assert bench.stats.late == 0
+    bench.passes(50 + 15.5)
+    assert (bench.stats.late, caller.session.is_open) == (0, True)
+    bench.passes(0.5)
+    assert bench.stats.late == 1
 
 
 def test_a_plain_engine_that_beats_without_work_is_not_listened_to_closely(bench: Bench) -> None:

@@ -196,13 +196,35 @@ def test_each_stop_adds_to_the_lost_time(bench: Bench) -> None:
 
 def test_a_silent_engine_is_lost_once_the_broker_has_run_for_long_enough(bench: Bench) -> None:
     caller = bench.registers("a")
-    for _ in range(40):
+    for _ in range(39):
         bench.clock.advance(60)
         bench.broker.tick()
-    assert bench.broker.now == 40.0
+    assert bench.broker.now == 39.0
     assert caller.session.is_open
-    bench.passes(0.5)
+    bench.passes(1)
     assert caller.session.is_over
+
+
+def test_a_broker_whose_every_tick_is_late_still_judges(bench: Bench) -> None:
+    caller = bench.registers("a")
+    for _ in range(60):
+        bench.clock.advance(2 * bench.broker.tick_length + 0.25)
+        bench.broker.tick()
+    assert caller.session.is_over
+    assert [what for what, *_ in bench.hears()] == ["registered", "late", "lost"]
+
+
+def test_a_peer_does_not_say_how_long_its_session_is_held(bench: Bench) -> None:
+    held = []
+    for name in ("a", "b"):
+        caller = bench.registers(name, ":v=1;interval=300")
+        held.append(weakref.ref(caller.session))
+        caller.says("Bye")
+        caller.goes()
+        del caller
+    bench.passes(16)
+    gc.collect()
+    assert [reference() for reference in held] == [None, None]
 
 
 # Handshakes

@@ -293,7 +293,7 @@ def test_a_plain_engines_work_is_done_at_the_first_heartbeat_after_it(
 
 
 def test_a_plain_engine_takes_one_command_at_a_time_in_their_order() -> None:
-    ledger, (first, second, third) = plain_ledger(("DOWORK", 0), ("DOWORK", 0), ("KILL", 0))
+    ledger, (first, second, third) = plain_ledger(("DOWORK", 0), ("DOWORK", 0), ("DOWORK", 0))
     assert not ledger.write(second, "p", 0.0)
     assert ledger.write(first, "p", 0.0)
     assert not ledger.write(second, "p", 0.0)
@@ -332,3 +332,35 @@ def test_heartbeats_of_others_do_not_matter_to_the_ledger() -> None:
     ledger.issue("DOWORK", 0, [RICH], 0.0)
     assert not ledger.is_waiting("e")
     assert ledger.heartbeat("e", 1.0) is None
+
+
+# What is kept.
+
+
+def test_what_is_settled_is_forgotten_before_what_is_not() -> None:
+    ledger = Ledger("b0", kept=3)
+    open_one = ledger.issue("DOWORK", 1, [Target("e", "1")], 0.0)
+    settled = [ledger.issue("DOWORK", 1, [], 0.0) for _ in range(5)]
+    assert list(ledger) == [open_one, *settled[-2:]]
+
+
+def test_a_command_that_must_be_forgotten_keeps_nobody_waiting() -> None:
+    ledger = Ledger("b0", kept=2)
+    called: list[Command] = []
+    commands = [ledger.issue("DOWORK", 1, [Target("e", "1")], 0.0)]
+    commands[0].when_settled(called.append)
+    commands += [ledger.issue("DOWORK", 1, [Target("e", "1")], 0.0) for _ in range(2)]
+    assert called == commands[:1]
+    assert list(ledger) == commands[1:]
+
+
+def test_large_commands_are_forgotten_sooner_but_the_last_is_kept() -> None:
+    ledger = Ledger("b0", kept=100, entries_kept=5)
+    first, second, third = (
+        ledger.issue("DOWORK", 1, [Target(f"e{n}", "1") for n in range(size)], 0.0)
+        for size in (2, 3, 1)
+    )
+    assert list(ledger) == [second, third]
+    huge = ledger.issue("DOWORK", 1, [Target(f"e{n}", "1") for n in range(9)], 0.0)
+    assert list(ledger) == [huge]
+    assert first.command != second.command

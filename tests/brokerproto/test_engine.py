@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from attrs import define, field
 
-from brokerproto.engine import WORK_WAITING, Engine, EngineObserver
+from brokerproto.commands import WORK_WAITING
+from brokerproto.engine import Engine, EngineObserver
 from brokerproto.engine_session import EngineSession, Life
 from brokerproto.errors import LocalProtocolError, RefusedError
 from brokerproto.messages import Success

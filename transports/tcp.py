@@ -49,6 +49,8 @@ DIAL_TIMEOUT = 5.0
 
 _OPTIONS = {"framing": ("lines",)}
 
+_MOST_MILLISECONDS = 2**31 - 1
+
 _NO_IPV6 = {
     errno.EAFNOSUPPORT,
     errno.EPROTONOSUPPORT,
@@ -95,7 +97,8 @@ def set_user_timeout(transport: Any, seconds: float) -> bool:
 
     Args:
         transport: A connected Twisted transport, of any kind.
-        seconds: More than 0; rounded to whole milliseconds, 1 ms at least.
+        seconds: More than 0; rounded to whole milliseconds, 1 ms at least, and to no
+            more than the system can count, 24 days.
 
     Returns:
         False where that cannot be had: on another platform than Linux, or
@@ -106,7 +109,8 @@ def set_user_timeout(transport: Any, seconds: float) -> bool:
     if option is None or handle is None:
         return False
     try:
-        handle().setsockopt(socket.IPPROTO_TCP, option, max(1, round(seconds * 1000)))
+        milliseconds = min(max(1, round(seconds * 1000)), _MOST_MILLISECONDS)
+        handle().setsockopt(socket.IPPROTO_TCP, option, milliseconds)
     except OSError:
         return False
     return True

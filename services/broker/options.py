@@ -11,6 +11,7 @@ from twisted.python import usage
 from brokerproto.errors import InvalidURIError
 from brokerproto.terms import MAX_INTERVAL, Limits
 from services.program import options as program_options
+from services.program.addresses import engine_address
 from services.program.options import Option
 from services.program.values import WholeNumber, quoted
 from transports import URI, transport_for
@@ -18,12 +19,6 @@ from transports import URI, transport_for
 _DEFAULTS = Limits()
 _PORT = WholeNumber(0, 65_535)
 _DAY = 86_400
-
-
-def _listen_uri(text: str) -> URI:
-    uri = URI.parse(text)
-    transport_for(uri.scheme)
-    return uri
 
 
 def _control_uri(text: str) -> URI:
@@ -55,7 +50,7 @@ class Options(program_options.Options):
             name="listen",
             doc="Accept engines on this address; may be given more than once. The host * "
             "is every address of the machine.",
-            parse=_listen_uri,
+            parse=engine_address,
             default="tcp://127.0.0.1:1337",
             env="BROKER_LISTEN",
             metavar="URI",

@@ -12,18 +12,13 @@ from brokerproto.grammar import ID
 from brokerproto.terms import MAX_INTERVAL
 from services.engine.work import WORK_NAMES
 from services.program import options as program_options
+from services.program.addresses import engine_address
 from services.program.options import Option
 from services.program.values import OneOf, WholeNumber, quoted
-from transports import URI, transport_for
+from transports import URI
 
 _ENGINE_PORT = 1337
 _MAX_COUNT = 100_000
-
-
-def _broker_uri(text: str) -> URI:
-    uri = URI.parse(text)
-    transport_for(uri.scheme)
-    return uri
 
 
 def _engine_id(text: str) -> str:
@@ -61,7 +56,7 @@ class Options(program_options.Options):
         Option(
             name="broker",
             doc="The broker's address as a whole, in place of --host and --port.",
-            parse=_broker_uri,
+            parse=engine_address,
             env="BROKER_URI",
             metavar="URI",
         ),

@@ -20,6 +20,8 @@ from transports import transport_for
 
 __all__ = ["Options", "makeService"]
 
+_OTHER_FILES = 32
+
 
 def makeService(options: Options) -> IService:
     """Make the service; ends with one line where the address cannot be dialled."""
@@ -31,7 +33,7 @@ def makeService(options: Options) -> IService:
 def engine_program(reactor: Any, options: Options) -> ProgramService:
     """Make the whole program on a given reactor; see `makeService`."""
     program = ProgramService(reactor, options)
-    raise_open_files()
+    _check_room(len(options.ids))
     uri = options["broker"]
     transport = transport_for(uri.scheme)
     try:
@@ -56,3 +58,14 @@ def engine_program(reactor: Any, options: Options) -> ProgramService:
         )
     MultiService.addService(program, service)
     return program
+
+
+def _check_room(engines: int) -> None:
+    """Refuse more engines than there can be open files."""
+    _, limit = raise_open_files()
+    if limit >= 0 and engines > limit - _OTHER_FILES:
+        fail(
+            Options.program,
+            f"--count: {engines} engines need as many open files, and the limit is {limit}: "
+            "raise it (ulimit -n), or start several processes",
+        )

@@ -33,6 +33,9 @@ __all__ = ["Dialler", "Journal", "Runner"]
 
 _UNACKNOWLEDGED_INTERVALS = 2.5
 
+_LONG_LIFE = 60.0
+"""Seconds of a life after which an engine's earlier deaths no longer slow its return."""
+
 log = Logger()
 
 
@@ -99,8 +102,8 @@ class Runner(EngineObserver):
         work: What does its work.
         wishes: What to ask of the broker.
         journal: Hears of every change of state.
-        reborn_after: After a KILL: seconds to wait before the next life, or None where
-            there is none.
+        reborn_after: After so many deaths in short succession: seconds to wait before the
+            next life. None where a KILL ends the process.
 
     Attributes:
         engine: The present life.
@@ -120,6 +123,7 @@ class Runner(EngineObserver):
     _client: ClientService = field(init=False)
     _protocol: EngineProtocol | None = field(init=False, default=None)
     _stopping: bool = field(init=False, default=False)
+    _born_at: float = field(init=False, default=0.0)
     _deaths: int = field(init=False, default=0)
     _pause: float | None = field(init=False, default=None)
 
@@ -178,6 +182,8 @@ class Runner(EngineObserver):
         if self.reborn_after is None:
             self._stay_away()
         else:
+            if self.dialler.reactor.seconds() - self._born_at >= _LONG_LIFE:
+                self._deaths = 0
             self._deaths += 1
             self._pause = self.reborn_after(self._deaths)
             self._be_born()
@@ -191,6 +197,7 @@ class Runner(EngineObserver):
     def _be_born(self) -> None:
         if hasattr(self, "engine"):
             self.sent += self.engine.life.seq
+        self._born_at = self.dialler.reactor.seconds()
         life = Life(self.engine_id, secrets.token_hex(8))
         self.engine = Engine(
             life,

@@ -77,7 +77,7 @@ class EngineService(Service):
     def registered(self, runner: Runner, success: Success) -> None:
         """See `services.engine.runner.Journal`."""
         self._registered.add(runner)
-        if self._is_single:
+        if _is_single(runner):
             log.info(
                 "registered at {broker} as {engine}, epoch {epoch}; a heartbeat each {interval} s",
                 broker=self._broker,
@@ -91,9 +91,10 @@ class EngineService(Service):
     def lost(self, runner: Runner, reason: str, seconds: float) -> None:
         """See `services.engine.runner.Journal`."""
         self._registered.discard(runner)
-        if self._is_single:
+        if _is_single(runner):
             log.warn(
-                "no broker: {reason}; next try in {seconds} s",
+                "not registered as {engine}: {reason}; next try in {seconds} s",
+                engine=runner.engine_id,
                 reason=reason,
                 seconds=round(seconds, 1),
             )
@@ -112,7 +113,7 @@ class EngineService(Service):
     def killed(self, runner: Runner, code: int) -> None:
         """See `services.engine.runner.Journal`."""
         self._registered.discard(runner)
-        if self._is_single:
+        if _is_single(runner):
             log.info("killed by the broker: exit status {code}", code=code)
         else:
             reason = f"killed with {code}"
@@ -120,10 +121,6 @@ class EngineService(Service):
             self._changed()
         if runner.reborn_after is None:
             self._exit_status.end(code)
-
-    @property
-    def _is_single(self) -> bool:
-        return len(self.runners) == 1
 
     def _changed(self) -> None:
         if self._summary is None and self.running:
@@ -146,3 +143,8 @@ class EngineService(Service):
             engines=len(self.runners),
             heartbeats=sum(runner.heartbeats_sent for runner in self.runners),
         )
+
+
+def _is_single(runner: Runner) -> bool:
+    """Whether it is the process's own engine, and no virtual one among others."""
+    return runner.reborn_after is None

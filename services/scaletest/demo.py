@@ -28,6 +28,7 @@ _ENGINES = 500
 _WORK_MS = 2000
 _KILL_CODE = 3
 _PLAIN_LINE_SECONDS = 2.0
+_INTERRUPTED = 130
 
 
 @define(eq=False)
@@ -188,6 +189,9 @@ def main() -> int:
                 tail = log.read_text(errors="replace").splitlines()[-10:]
                 console.print(f"the last lines of {log.name}:", *tail, sep="\n", markup=False)
             return 1
+        except KeyboardInterrupt:
+            console.print("stopped; both programs have ended")
+            return _INTERRUPTED
     verdict = "[bold green]PASS[/] the account closes" if holds else "[bold red]FAIL[/]"
     console.print(verdict, highlight=False)
     return 0 if holds else 1

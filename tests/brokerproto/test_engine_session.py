@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from brokerproto.engine_session import SUCCESS_DEADLINE, Life, Wishes
-from brokerproto.errors import HandshakeTimeoutError, SilentBrokerError
+from brokerproto.errors import BadFrameError, HandshakeTimeoutError, SilentBrokerError
 from brokerproto.messages import Success
 from brokerproto.states import EngineState
 from tests.brokerproto.drawn import Drawn
@@ -89,6 +89,15 @@ def test_a_granted_interval_is_kept_whatever_was_wished() -> None:
     conversation.sleeps_until_due()
     assert conversation.now == 60.0
     assert conversation.session.due == 126.0
+
+
+@pytest.mark.parametrize("interval", [0, 301, 900_000, 2**53 - 1])
+def test_an_interval_that_no_broker_may_grant_is_no_registration(interval: int) -> None:
+    conversation = Conversation(Drawn())
+    conversation.hears(f"SUCCESS:Registered:v=1;interval={interval};timeout=4")
+    assert conversation.session.is_over
+    assert isinstance(conversation.session.failure, BadFrameError)
+    assert conversation.session.life.seq == 0
 
 
 def test_heartbeats_go_on_where_the_last_connection_left_off() -> None:

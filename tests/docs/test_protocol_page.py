@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from brokerproto import account, commands, engine, engine_session, fleet, framing, messages, wire
+from brokerproto import account, commands, engine_session, fleet, framing, messages, wire
 from brokerproto.broker import Broker
 from brokerproto.errors import CODES, RemoteProtocolError
 from brokerproto.grammar import MAX_NUMBER, MAX_WORK_MS
@@ -276,7 +276,7 @@ def test_limits_are_those_of_the_code() -> None:
         FLUSH_DEADLINE,
         fleet.ENDS_KEPT,
         commands.COMMANDS_KEPT,
-        engine.WORK_WAITING,
+        commands.WORK_WAITING,
         engine_session.REPORTS_KEPT,
         engine_session.SUCCESS_DEADLINE,
     ]

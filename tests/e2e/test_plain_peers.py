@@ -52,7 +52,6 @@ def test_plain_engine_is_given_one_command_at_a_time_without_its_id(scene: Scene
         issued = time.monotonic()
         first = scene.api.ask("/dowork", time=100, engine="plain-worker")["command"]
         second = scene.api.ask("/dowork", time=0, engine="plain-worker")["command"]
-        last = scene.api.ask("/kill", code=4, engine="plain-worker")["command"]
         assert engine.frame() == "DOWORK:100"
         # A heartbeat so soon may have been on its way before the work began.
         beat(engine)
@@ -64,6 +63,7 @@ def test_plain_engine_is_given_one_command_at_a_time_without_its_id(scene: Scene
         assert engine.frame() == "DOWORK:0"
         assert (states(scene, first), states(scene, second)) == ({"done": 1}, {"written": 1})
         written = time.monotonic()
+        last = scene.api.ask("/kill", code=4, engine="plain-worker")["command"]
         beat(engine)
         assert engine.is_silent(0.3)
         time.sleep(max(0.0, written + 1.2 - time.monotonic()))
@@ -143,7 +143,7 @@ def test_refused_engine_closes_by_fin_and_tries_again(
     peer.send(refusal)
     # An original broker keeps the socket open after a refusal, and dies of a reset.
     assert peer.rest() == []
-    reason = engine.logged("reason", "no broker: 409 DUPLICATE_ID: ")
+    reason = engine.logged("reason", "not registered as ours: 409 DUPLICATE_ID: ")
     assert reason.endswith(refusal.rpartition(":")[2])
     again = greeted(raw_broker)
     again.send("SUCCESS:Registered")
@@ -168,7 +168,9 @@ def test_hostile_words_of_a_broker_make_one_line_each(
         peer = raw_broker.accept()
         name = peer.frame().split(":")[1]
         peer.send(f"FAILED:500:INTERNAL:60:{words[name]}")
-    reasons = {name: engine.logged("reason", "no broker: ") for name, engine in engines.items()}
+    reasons = {
+        name: engine.logged("reason", "not registered as ") for name, engine in engines.items()
+    }
     # What is not printable ASCII is a breach of the grammar, and is not repeated.
     painted = reasons.pop("painter")
     assert painted.startswith("400 BAD_FRAME: ")
@@ -177,7 +179,7 @@ def test_hostile_words_of_a_broker_make_one_line_each(
     for engine in engines.values():
         [event] = engine.events()
         assert event["level"] == "warn"
-    text = said(as_text, "Z [engine#warn] no broker: ")
+    text = said(as_text, "Z [engine#warn] not registered as text: ")
     assert text.startswith(f"500 INTERNAL: {words['text']}; next try in 6")
     as_text.terminate()
     assert ended(as_text).out.count("\n") == 1, "the last line of all"

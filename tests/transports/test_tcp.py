@@ -275,7 +275,7 @@ async def test_nothing_is_held_back_to_fill_a_segment(listen: Any, text: str) ->
 
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux has it")
-@pytest.mark.parametrize(("seconds", "milliseconds"), [(25, 25_000), (0.0001, 1)])
+@pytest.mark.parametrize(("seconds", "milliseconds"), [(25, 25_000), (0.0001, 1), (1e9, 2**31 - 1)])
 async def test_user_timeout_is_set_in_milliseconds(
     listen: Any, seconds: float, milliseconds: int
 ) -> None:

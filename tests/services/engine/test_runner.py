@@ -290,6 +290,22 @@ def test_killed_virtual_engine_is_reborn_with_a_new_life() -> None:
     assert rig.deaths == [1, 2]
 
 
+def test_long_life_makes_up_for_earlier_deaths() -> None:
+    rig = Rig(reborn_after=2.0)
+    rig.runner.start()
+    for lived in (10, 50, 60):
+        transport = rig.registered()
+        # What is said keeps an engine from giving its broker up.
+        for _ in range(lived):
+            rig.advance(1)
+            transport.say("PING")
+        transport.say("KILL:0")
+        transport.go()
+        rig.journal.take()
+        rig.advance(2)
+    assert rig.deaths == [1, 2, 1]
+
+
 def test_stopped_engine_reports_its_work_as_failed_says_bye_and_stays_away() -> None:
     rig = Rig()
     rig.runner.start()

@@ -94,13 +94,13 @@ def test_single_engine_has_one_line_for_each_change_of_its_state() -> None:
     retried = [line for line in said if "next try in" in line[1]]
     assert [level for level, _ in retried] == ["warn", "warn"]
     assert [text.partition("; next try in ")[0] for _, text in retried] == [
-        "no broker: cannot connect to tcp://b:1: no such host",
-        "no broker: the connection was closed",
+        "not registered as e0: cannot connect to tcp://b:1: no such host",
+        "not registered as e0: the connection was closed",
     ]
 
 
 def test_many_engines_have_one_line_a_second_while_something_changes() -> None:
-    crew = Crew(5)
+    crew = Crew(5, virtual=True)
     with capturedLogs() as events:
         crew.service.startService()
         transports = crew.register()
@@ -117,6 +117,18 @@ def test_many_engines_have_one_line_a_second_while_something_changes() -> None:
         ("info", "5 of 5 engines registered at tcp://b:1"),
         ("info", f"1 of 5 engines registered at tcp://b:1; {ends}"),
     ]
+
+
+def test_one_virtual_engine_is_no_single_one() -> None:
+    crew = Crew(1, virtual=True)
+    with capturedLogs() as events:
+        crew.service.startService()
+        [transport] = crew.register()
+        transport.say("KILL:3")
+        transport.go()
+        crew.advance(1)
+    assert crew.exit_status.status is None
+    assert lines(events) == [("info", "0 of 1 engines registered at tcp://b:1; 1 x killed with 3")]
 
 
 @pytest.mark.parametrize("code", [0, 3, 255])

@@ -91,7 +91,7 @@ def test_program_that_does_not_end_is_killed(tmp_path: Path, started: list[Progr
     environment = {"ENGINE_ID": "e", "NO_COLOR": "1"}
     engine = Program("engine", ["--port", "1"], tmp_path, environment=environment)
     started.append(engine)
-    assert engine.logged("reason", "no broker: ").startswith("cannot connect to ")
+    assert engine.logged("reason", "not registered as e: ").startswith("cannot connect to ")
     with pytest.raises(ProgramError, match=r"^the engine to say 'registered': not within 0\.1 s$"):
         engine.logged("epoch", "registered", seconds=0.1)
     engine.process.send_signal(signal.SIGSTOP)

@@ -1,0 +1,18 @@
+"""Addresses on a command line: where a broker and its engines meet."""
+
+from __future__ import annotations
+
+from transports import URI, transport_for
+
+__all__ = ["engine_address"]
+
+
+def engine_address(text: str) -> URI:
+    """Read the address of a broker's engine port.
+
+    Raises:
+        InvalidURIError: It cannot be read, or nobody provides its scheme.
+    """
+    uri = URI.parse(text)
+    transport_for(uri.scheme)
+    return uri

@@ -50,8 +50,8 @@ def test_plain_engine_is_given_one_command_at_a_time_without_its_id(scene: Scene
     with scene.changed_by(opened=1, registrations=1, heartbeats=4, lost=1, causes__lost__closed=1):
         engine = plain_engine(scene, "plain-worker")
         issued = time.monotonic()
-        first = scene.api.ask("/dowork", time=100, engine="plain-worker")["command"]
-        second = scene.api.ask("/dowork", time=0, engine="plain-worker")["command"]
+        works = [scene.api.ask("/dowork", time=ms, engine="plain-worker") for ms in (100, 0, 7)]
+        first, second, third = (work["command"] for work in works)
         assert engine.frame() == "DOWORK:100"
         # A heartbeat so soon may have been on its way before the work began.
         beat(engine)
@@ -68,10 +68,13 @@ def test_plain_engine_is_given_one_command_at_a_time_without_its_id(scene: Scene
         assert engine.is_silent(0.3)
         time.sleep(max(0.0, written + 1.2 - time.monotonic()))
         beat(engine)
+        # It overtakes the work that waits.
         assert engine.frame() == "KILL:4"
+        assert (states(scene, second), states(scene, third)) == ({"done": 1}, {"queued": 1})
         assert states(scene, last) == {"written": 1}
         engine.socket.close()
         wait_until("the KILL to be done", lambda: states(scene, last) == {"done": 1}, 5)
+        assert states(scene, third) == {"lost": 1}
 
 
 def test_every_connection_of_a_plain_engine_is_a_new_life(scene: Scene) -> None:

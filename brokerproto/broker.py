@@ -14,13 +14,7 @@ from contextlib import AbstractContextManager, contextmanager
 from attrs import define, field
 
 from brokerproto.account import Gap, Repeat
-from brokerproto.broker_session import (
-    BrokerEvent,
-    BrokerSession,
-    Foreign,
-    Recovered,
-    Stale,
-)
+from brokerproto.broker_session import BrokerEvent, BrokerSession, Foreign, Recovered, Stale
 from brokerproto.carrier import Carrier
 from brokerproto.commands import Command, Ledger, Target, Verb
 from brokerproto.errors import (
@@ -47,6 +41,7 @@ from brokerproto.terms import Grant, Limits, Terms
 
 __all__ = ["Broker"]
 
+# So many that are refused may take their time to read why.
 _LINGERING = 16
 
 _TERMS_SHARED = 1000

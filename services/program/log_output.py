@@ -9,7 +9,7 @@ import signal
 import stat
 import sys
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from attrs import define
 from twisted.logger import (
@@ -25,9 +25,6 @@ from zope.interface import implementer
 
 from .logs import EventFormat, TextFormat, json_format, without_library_chatter
 from .start import fail
-
-if TYPE_CHECKING:
-    from .options import Options
 
 Write = Callable[[str], object]
 
@@ -69,12 +66,16 @@ class LogWriter:
 
 
 def observer_for_twistd(
-    options: Options, twistd: usage.Options, rotate_soon: Callable[..., object]
+    program: str,
+    log_format: str | None,
+    twistd: usage.Options,
+    rotate_soon: Callable[..., object],
 ) -> ILogObserver | None:
     """Open the log that ``twistd`` was told to keep, in the program's format.
 
     Args:
-        options: The program's options, parsed.
+        program: Its name, which labels its lines.
+        log_format: ``text`` or ``json``, or None where none was asked for.
         twistd: The options of ``twistd`` itself.
         rotate_soon: Called in a signal handler with the function that rotates
             the log: the reactor's ``callFromThread``.
@@ -90,27 +91,27 @@ def observer_for_twistd(
     if twistd["syslog"] or twistd["logger"]:
         return None
     if twistd["logfile"] and twistd["logfile"] != "-":
-        file = _open(options.program, twistd["logfile"])
+        file = _open(program, twistd["logfile"])
         if signal.getsignal(signal.SIGUSR1) in (None, signal.SIG_DFL):
             signal.signal(signal.SIGUSR1, lambda _number, _frame: rotate_soon(file.rotate))
         write, coloured = file.write, False
     else:
         write, coloured = _writer_to(sys.stdout), _wants_colour(sys.stdout, os.environ)
-    event_format = _format(options.program, options["log-format"] == "json", coloured)
+    event_format = _format(program, log_format == "json", coloured)
     return FilteringLogObserver(LogWriter(event_format, write), [without_library_chatter])
 
 
-def take_over_twist(options: Options, twist: usage.Options) -> None:
+def take_over_twist(program: str, log_format: str | None, twist: usage.Options) -> None:
     """Have ``twist`` write its log in the program's format.
 
     Where the program is not told a format, the one of ``twist`` itself holds.
     With ``twist --log-level debug`` nothing is left out.
     """
-    as_json = (options["log-format"] or twist["logFormat"]) == "json"
+    as_json = (log_format or twist["logFormat"]) == "json"
 
     def observer(stream: TextIO) -> Any:
         coloured = _wants_colour(stream, os.environ)
-        writer = LogWriter(_format(options.program, as_json, coloured), _writer_to(stream))
+        writer = LogWriter(_format(program, as_json, coloured), _writer_to(stream))
         if twist["logLevel"] < LogLevel.info:
             return writer
         return FilteringLogObserver(writer, [without_library_chatter])

@@ -191,7 +191,7 @@ class Options(usage.Options):
         if self.twistd is not None:
             twistd_files.settle(self.program, self.twistd)
         if self.twist is not None:
-            log_output.take_over_twist(self, self.twist)
+            log_output.take_over_twist(self.program, self["log-format"], self.twist)
 
     def parseArgs(self, *arguments: str) -> None:
         """Refuse what is no option.

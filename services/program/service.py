@@ -44,7 +44,9 @@ class ProgramService(MultiService):
         if (twistd := self._options.twistd) is not None:
             # Only now, when all else that can fail at the start has not.
             rotate_soon = self._reactor.callFromThread
-            observer = observer_for_twistd(self._options, twistd, rotate_soon)
+            observer = observer_for_twistd(
+                self._options.program, self._options["log-format"], twistd, rotate_soon
+            )
             if observer is not None:
                 parent.setComponent(ILogObserver, observer)
         MultiService.setServiceParent(self, parent)

@@ -175,7 +175,7 @@ def test_stopped_engines_are_late_or_lost_by_how_long_they_stopped(
     stopped_at: dict[str, float] = {}
     stops: dict[str, Callable[[], bool]] = {
         "short": lambda: time.monotonic() > stopped_at["short"] + 1.2,
-        "longer": lambda: bool(broker.engines()["longer"]["state"] == "late"),
+        "longer": lambda: broker.engines()["longer"]["state"] == "late",
         "long": lambda: "long" not in broker.engines(),
     }
     engines = {name: stage.engines(broker.address, name) for name in stops}
@@ -183,8 +183,7 @@ def test_stopped_engines_are_late_or_lost_by_how_long_they_stopped(
     last = {name: engine["account"]["last"] for name, engine in broker.engines().items()}
 
     def beaten_again(name: str) -> bool:
-        now: int = broker.engines()[name]["account"]["last"]
-        return now > last[name]
+        return bool(broker.engines()[name]["account"]["last"] > last[name])
 
     def stop(name: str) -> None:
         """Stop an engine right after a heartbeat, until it is as it was to become."""

@@ -25,6 +25,11 @@ SSH = b"SSH-2.0-OpenSSH_9.6\r\n"
 ZMTP = b"\xff\x00\x00\x00\x00\x00\x00\x00\x01\x7f\x03\x00NULL" + bytes(48)
 
 
+def case(fault: str, name: str, *values: object) -> Any:
+    """Name the values of a test after the fault that they are a case of."""
+    return pytest.param(*values, id=f"{fault}-{name}", marks=pytest.mark.fault(fault))
+
+
 def refused_with(answers: list[str]) -> int:
     """Give the code of the one refusal that came."""
     [answer] = answers
@@ -108,28 +113,28 @@ def test_one_byte_per_segment_gives_what_the_whole_stream_gives(
 @pytest.mark.parametrize(
     ("sent", "code"),
     [
-        pytest.param(b"NewEngine:a\x00b:0\n", 415, id="C006-nul"),
-        pytest.param(b"NewEngine:a\x07b:0\n", 415, id="C006-bell"),
-        pytest.param(b"NewEngine:\x1b[31mred:0\n", 415, id="C006-ansi"),
-        pytest.param(b"NewEngine:caf\xe9:0\n", 415, id="C007-invalid-utf8"),
-        pytest.param(b"NewEngine:caf\xe8:0\n", 415, id="C007-invalid-utf8-another"),
-        pytest.param(b"NewEngine:\xc0\xaf:0\n", 415, id="C007-overlong"),
-        pytest.param(b"NewEngine:\xed\xa0\x80:0\n", 415, id="C007-surrogate"),
-        pytest.param(b"NewEngine:a;b:0\n", 415, id="C008-semicolon"),
-        pytest.param(b"NewEngine:a=b:0\n", 415, id="C008-equals"),
-        pytest.param(b"NewEngine:a b:0\n", 415, id="C008-space"),
-        pytest.param(b"NewEngine:a:b:0\n", 400, id="C008-colon"),
-        pytest.param(b"NewEngine::0\n", 415, id="C009-empty"),
-        pytest.param(b"NewEngine\n", 400, id="C009-missing"),
-        pytest.param(b"NewEngine:" + b"e" * 254 + b":0\n", 415, id="C009-254-bytes"),
-        pytest.param(b"HeartBeat:a:1\n", 424, id="C011-beat-first"),
-        pytest.param(b"Sing:la\n", 405, id="C012-unknown-verb-first"),
-        pytest.param(b"NewEngine:a:NaN\n", 400, id="C015-sequence"),
-        pytest.param(b"NewEngine:a:9007199254740992\n", 400, id="C015-too-large"),
-        pytest.param(b"NewEngine:a:0:v=1:more\n", 400, id="C021-extra-field"),
-        pytest.param(b"NewEngine:a:0:!must=1\n", 426, id="C021-demanded"),
-        pytest.param(b"NewEngine:a:0:v=0\n", 426, id="C022-version-0"),
-        pytest.param(b"NewEngine:a:0:v=x\n", 400, id="C022-version-x"),
+        case("C006", "nul", b"NewEngine:a\x00b:0\n", 415),
+        case("C006", "bell", b"NewEngine:a\x07b:0\n", 415),
+        case("C006", "ansi", b"NewEngine:\x1b[31mred:0\n", 415),
+        case("C007", "invalid-utf8", b"NewEngine:caf\xe9:0\n", 415),
+        case("C007", "invalid-utf8-another", b"NewEngine:caf\xe8:0\n", 415),
+        case("C007", "overlong", b"NewEngine:\xc0\xaf:0\n", 415),
+        case("C007", "surrogate", b"NewEngine:\xed\xa0\x80:0\n", 415),
+        case("C008", "semicolon", b"NewEngine:a;b:0\n", 415),
+        case("C008", "equals", b"NewEngine:a=b:0\n", 415),
+        case("C008", "space", b"NewEngine:a b:0\n", 415),
+        case("C008", "colon", b"NewEngine:a:b:0\n", 400),
+        case("C009", "empty", b"NewEngine::0\n", 415),
+        case("C009", "missing", b"NewEngine\n", 400),
+        case("C009", "254-bytes", b"NewEngine:" + b"e" * 254 + b":0\n", 415),
+        case("C011", "beat-first", b"HeartBeat:a:1\n", 424),
+        case("C012", "unknown-verb-first", b"Sing:la\n", 405),
+        case("C015", "sequence", b"NewEngine:a:NaN\n", 400),
+        case("C015", "too-large", b"NewEngine:a:9007199254740992\n", 400),
+        case("C021", "extra-field", b"NewEngine:a:0:v=1:more\n", 400),
+        case("C021", "demanded", b"NewEngine:a:0:!must=1\n", 426),
+        case("C022", "version-0", b"NewEngine:a:0:v=0\n", 426),
+        case("C022", "version-x", b"NewEngine:a:0:v=x\n", 400),
     ],
 )
 def test_bad_hello_is_refused_and_nobody_registered(scene: Scene, sent: bytes, code: int) -> None:
@@ -228,14 +233,14 @@ def test_third_unknown_verb_of_a_registered_engine_closes(scene: Scene) -> None:
 @pytest.mark.parametrize(
     ("frame", "code"),
     [
-        pytest.param("HeartBeat:rogue:1", 441, id="C018-regress"),
+        case("C018", "regress", "HeartBeat:rogue:1", 441),
         pytest.param("HeartBeat:rogue:99", 422, id="gap-too-large"),
-        pytest.param("HeartBeat:neighbour-0:3", 442, id="C020-foreign-id"),
+        case("C020", "foreign-id", "HeartBeat:neighbour-0:3", 442),
         pytest.param("NewEngine:rogue-2:0", 431, id="second-hello"),
-        pytest.param("HeartBeat:rogue:+4", 400, id="C015-sequence"),
-        pytest.param("HeartBeat:rogue:4:rtt=1:more", 400, id="C021-extra-field"),
-        pytest.param("HeartBeat:rogue :4", 400, id="C008-space"),
-        pytest.param("HeartBeat:rogue:4:!must=1", 426, id="C021-demanded"),
+        case("C015", "sequence", "HeartBeat:rogue:+4", 400),
+        case("C021", "extra-field", "HeartBeat:rogue:4:rtt=1:more", 400),
+        case("C008", "space", "HeartBeat:rogue :4", 400),
+        case("C021", "demanded", "HeartBeat:rogue:4:!must=1", 426),
     ],
 )
 def test_registered_engine_that_breaks_a_rule_is_refused_and_its_beats_still_count(

@@ -44,7 +44,7 @@ types: $(STAMP) ## check the types with mypy --strict
 	$(BIN)/mypy $(SOURCES) tests
 	$(BIN)/mypy twisted/plugins/*.py .ci/*.py
 
-wheel-check: $(STAMP) ## build the wheel, look into it, install it alone and ask twistd
+wheel-check: $(STAMP) ## build the wheel, look into it, and run both programs from it alone
 	$(BIN)/python .ci/wheel_check.py
 
 demo: $(STAMP) ## watch a broker and 500 engines for a minute

@@ -62,7 +62,7 @@ class Stats:
         causes: Ends by manner and cause, ``left:killed``, ``lost:timeout``.
         rejected: FAILED frames by code.
         stale: Frames that came after an end.
-        unknown_verbs: Frames with a verb that no engine has.
+        unknown_verbs: Frames with a verb that no engine has, and that ended no session.
         wrong_protocol: Peers that spoke another protocol, by its name.
         reports: Reports taken.
         strange_reports: Reports that fitted no command.

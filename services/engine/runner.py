@@ -249,7 +249,7 @@ class Dialler:
 
 
 @implementer(IStreamClientEndpoint)
-@define(eq=False)
+@define(eq=False, repr=False)
 class _Watched:
     """Tells a runner why it could not connect, which ClientService keeps to itself."""
 

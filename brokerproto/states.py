@@ -6,7 +6,7 @@ The rules, of which the tables are the only copy in code (protocol reference, "S
   challenges or refuses. Bytes that come meanwhile wait.
 * Before registration nothing but a hello, or the proof that was asked for, is due: a
   frame of a registered engine gets 424, and an unknown verb 405.
-* A second hello on one connection is 431, whatever it says.
+* A second well-formed hello on one connection is 431, whosever id it names.
 * In OPEN an unknown verb gets 405, and the third one ends the session.
 * A Bye ends a session from every state, with nothing more to say.
 * When an end is written the session is CLOSING: what the peer still says is counted as

@@ -168,3 +168,12 @@ class RawBroker:
     def close(self) -> None:
         """Listen no longer."""
         self._listening.close()
+
+
+def refused_with(answers: list[str]) -> int:
+    """Give the code of the one refusal that came."""
+    [answer] = answers
+    verb, code, name, retry, text = answer.split(":", 4)
+    assert (verb, name.isupper(), text.isprintable()) == ("FAILED", True, True)
+    assert retry in ("never", "now") or retry.isdecimal()
+    return int(code)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from typing import Any
 
 import pytest
 
 from services.scaletest.programs import wait_until
-from tests.e2e.peers import Peer
+from tests.e2e.peers import Peer, refused_with
 from tests.e2e.scene import Scene
 
 pytestmark = pytest.mark.e2e
@@ -28,15 +27,6 @@ ZMTP = b"\xff\x00\x00\x00\x00\x00\x00\x00\x01\x7f\x03\x00NULL" + bytes(48)
 def case(fault: str, name: str, *values: object) -> Any:
     """Name the values of a test after the fault that they are a case of."""
     return pytest.param(*values, id=f"{fault}-{name}", marks=pytest.mark.fault(fault))
-
-
-def refused_with(answers: list[str]) -> int:
-    """Give the code of the one refusal that came."""
-    [answer] = answers
-    verb, code, name, retry, text = answer.split(":", 4)
-    assert (verb, name.isupper(), text.isprintable()) == ("FAILED", True, True)
-    assert retry in ("never", "now") or retry.isdecimal()
-    return int(code)
 
 
 def lost_by(code: int) -> dict[str, int]:
@@ -303,37 +293,6 @@ def test_half_close_after_the_hello_is_a_loss_and_leaves_nothing_open(scene: Sce
         # Ours is open still.
         scene.broker.until_open_files(files)
         engine.socket.close()
-
-
-@pytest.mark.fault("C027")
-def test_hello_that_drips_in_is_cut_at_the_deadline(scene: Scene) -> None:
-    with scene.changed_by(opened=1, rejected__408=1), Peer.to(scene.address) as peer:
-        began = time.monotonic()
-        drops = iter("NewEngine:" + "drip" * 50)
-        while peer.is_silent(0.1):
-            peer.write(next(drops).encode())
-        assert refused_with(peer.rest()) == 408
-        assert 1.5 < time.monotonic() - began < 10
-
-
-def test_refused_peer_that_does_not_go_is_cut_off(scene: Scene) -> None:
-    """It has a second to read its last words; what it says meanwhile costs nothing."""
-    with scene.changed_by(opened=1, rejected__415=1), Peer.to(scene.address) as peer:
-        worked = scene.broker.cpu_seconds()
-        began = time.monotonic()
-        peer.send("NewEngine:;:0")
-        assert refused_with(peer.rest()) == 415
-
-        def is_cut_off() -> bool:
-            try:
-                peer.write(b"but I")
-            except ConnectionError:
-                return True
-            return False
-
-        wait_until("the peer to be cut off", is_cut_off, 5)
-        assert time.monotonic() - began > 0.9
-        assert scene.broker.cpu_seconds() - worked < 0.3
 
 
 @pytest.mark.fault("C040")

@@ -55,7 +55,7 @@ bench: $(STAMP) ## measure what the library costs, without sockets
 
 lock: ## resolve requirements/*.txt anew (needs uv)
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv/" >&2; exit 1; }
-	$(UV) pip compile $(LOCK) --extra dev --extra demo --output-file requirements/dev.txt pyproject.toml
+	$(UV) pip compile $(LOCK) --extra dev --extra demo --extra docs --output-file requirements/dev.txt pyproject.toml
 	$(UV) pip compile $(LOCK) --output-file requirements/image.txt pyproject.toml
 
 clean: ## remove all that was made here

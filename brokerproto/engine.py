@@ -62,6 +62,9 @@ class Engine:
     Attributes:
         session: The present conversation.
         exit_code: The status that a KILL asked for.
+
+    Raises:
+        LocalProtocolError: Its hello could be one that no broker reads.
     """
 
     life: Life
@@ -76,6 +79,9 @@ class Engine:
     _waiting: deque[DoWork] = field(init=False, factory=deque)
     _at_work: DoWork | None = field(init=False, default=None)
     _started_at: float = field(init=False, default=0.0)
+
+    def __attrs_post_init__(self) -> None:
+        self.wishes.check(self.life.engine_id)
 
     def open(self, carrier: Carrier, framing: Framing = "lines") -> EngineSession:
         """Begin the session of a new connection.

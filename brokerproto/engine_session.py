@@ -8,7 +8,7 @@ a connection stands in `Life`. Rules: protocol reference.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Union
 
@@ -24,8 +24,16 @@ from brokerproto.errors import (
     RemoteProtocolError,
     SilentBrokerError,
 )
-from brokerproto.framing import FRAMINGS, LIMIT_REGISTERED, Framer, Framing
+from brokerproto.framing import (
+    FRAMINGS,
+    LIMIT_REGISTERED,
+    LIMIT_UNREGISTERED,
+    Framer,
+    Framing,
+)
+from brokerproto.grammar import MAX_NUMBER
 from brokerproto.messages import (
+    NO_LABELS,
     Ack,
     BrokerMessage,
     Bye,
@@ -66,10 +74,40 @@ class Wishes:
     Attributes:
         interval: Seconds between heartbeats, 1 to 300; None to leave it to the broker.
         ack: Have each multiple of this acknowledged; 0 for none.
+        labels: What it says of itself, by name; see protocol reference, section
+            "Labels".
     """
 
     interval: int | None = None
     ack: int = 1
+    labels: Mapping[str, str] = field(default=NO_LABELS, hash=False)
+
+    def hello(self, life: Life) -> NewEngine:
+        """Make the hello with which `life` asks for this."""
+        return NewEngine(
+            life.engine_id,
+            life.seq,
+            v=1,
+            instance=life.instance,
+            interval=self.interval,
+            ack=self.ack or None,
+            labels=self.labels,
+        )
+
+    def check(self, engine_id: str) -> None:
+        """Make sure that every hello of this engine will be one that brokers read.
+
+        Raises:
+            LocalProtocolError: The id or a label breaks the grammar, or together they
+                are too long; the text is for the one who chose them.
+        """
+        longest = self.hello(Life(engine_id, "f" * 32, MAX_NUMBER))
+        excess = len(encode(longest).rstrip(b"\n")) - LIMIT_UNREGISTERED
+        if excess > 0:
+            raise LocalProtocolError(
+                f"id and labels are {excess} bytes too long together: a broker reads "
+                f"{LIMIT_UNREGISTERED} bytes of a hello"
+            )
 
 
 @define(eq=False)
@@ -145,16 +183,7 @@ class EngineSession:
     _owed: bytes = field(init=False, default=b"")
 
     def __attrs_post_init__(self) -> None:
-        self._send(
-            NewEngine(
-                self.life.engine_id,
-                self.life.seq,
-                v=1,
-                instance=self.life.instance,
-                interval=self.wishes.interval,
-                ack=self.wishes.ack or None,
-            )
-        )
+        self._send(self.wishes.hello(self.life))
 
     @property
     def interval(self) -> int:

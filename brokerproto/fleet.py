@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import Enum
 
 from attrs import define, field, frozen
@@ -18,7 +18,7 @@ from attrs import define, field, frozen
 from brokerproto.account import Account, Gap, Totals
 from brokerproto.broker_session import BrokerSession
 from brokerproto.errors import DuplicateIdError
-from brokerproto.messages import NewEngine
+from brokerproto.messages import NO_LABELS, NewEngine
 
 __all__ = ["ENDS_KEPT", "End", "Fleet", "Manner", "Member", "Origin"]
 
@@ -81,6 +81,7 @@ class Member:
         instance: That life's name; None where the engine gave none.
         session: The registered session; None while the id is free.
         origin: Where its present or last connection came from.
+        labels: What it said of itself at its last registration.
         epoch: How many times the id was registered.
         since: Detector seconds of the last registration.
         ends: How many of its ends are still kept.
@@ -94,6 +95,7 @@ class Member:
     epoch: int = 0
     since: float = 0.0
     ends: int = 0
+    labels: Mapping[str, str] = NO_LABELS
 
 
 @define(eq=False)
@@ -192,6 +194,7 @@ class Fleet:
         self._gone.pop(engine_id, None)
         self._registered[engine_id] = member
         member.session, member.origin, member.since = session, origin, now
+        member.labels = hello.labels
         member.epoch += 1
         return member, gap
 

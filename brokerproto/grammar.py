@@ -20,6 +20,8 @@ __all__ = [
     "COMMAND",
     "HEX",
     "ID",
+    "LABEL_NAME",
+    "LABEL_VALUE",
     "MAX_CODE",
     "MAX_NUMBER",
     "MAX_WORK_MS",
@@ -157,6 +159,8 @@ NUMBER = _number("a number", MAX_NUMBER)
 COMMAND = _characters("a command id", "A-Za-z0-9-", 64)
 WORD = _characters("a word", "A-Za-z0-9_-", 32)
 NAME = _characters("a name", "A-Z0-9_", 32)
+LABEL_NAME = _characters("a label's name", "a-z0-9-", 26)
+LABEL_VALUE = _characters("a label's value", "A-Za-z0-9._-", 256, shortest=0)
 HEX = _characters("1 to 32 lower-case hex digits", "0-9a-f", 32)
 TOKEN = _characters("64 lower-case hex digits", "0-9a-f", 64, shortest=64)
 TEXT = Kind("printable text", re.compile(rb"[ -~]*"), re.compile(rb"[ -~]*"), to_the_end=True)

@@ -6,7 +6,11 @@ option that was not sent is None. Rules: protocol reference, section "Frames".
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Union
+
+from attrs import field
 
 from brokerproto.errors import Retry
 
@@ -21,6 +25,7 @@ else:
     frozen = partial(define, unsafe_hash=True)
 
 __all__ = [
+    "NO_LABELS",
     "Ack",
     "BrokerMessage",
     "Bye",
@@ -41,6 +46,9 @@ __all__ = [
     "Unusable",
 ]
 
+NO_LABELS: Mapping[str, str] = MappingProxyType({})
+"""What all engines without labels have."""
+
 
 @frozen
 class NewEngine:
@@ -55,6 +63,7 @@ class NewEngine:
         interval: Wished seconds between heartbeats.
         ack: Ask for an ACK at each multiple of this; 0 or None for none.
         resume: 32 hex digits from an earlier SUCCESS.
+        labels: What the engine says of itself, by name.
     """
 
     engine_id: str
@@ -64,6 +73,7 @@ class NewEngine:
     interval: int | None = None
     ack: int | None = None
     resume: str | None = None
+    labels: Mapping[str, str] = field(default=NO_LABELS, hash=False)
 
     @property
     def plain(self) -> bool:

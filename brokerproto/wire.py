@@ -20,6 +20,7 @@ from brokerproto.errors import (
     VersionError,
 )
 from brokerproto.grammar import Kind
+from brokerproto.labels import LABEL_PREFIX, label_options, read_labels
 
 __all__ = [
     "Sender",
@@ -45,13 +46,21 @@ class _Field:
 
 @frozen
 class _Layout:
-    """How one message is laid out: ``verb:field:...:key=value;key=value``."""
+    """How one message is laid out: ``verb:field:...:key=value;key=value``.
+
+    Where `labels` names an attribute, every ``label-<name>=<value>`` goes there.
+    """
 
     message: type[Any]
     verb: str
     sender: Sender
     fields: tuple[_Field, ...] = ()
     options: dict[str, _Field] = field(factory=dict)
+    labels: str | None = None
+
+    def knows(self, key: str) -> bool:
+        """Whether an option of this key is understood."""
+        return key in self.options or (self.labels is not None and key.startswith(LABEL_PREFIX))
 
 
 def _options(**kinds: Kind) -> dict[str, _Field]:
@@ -75,6 +84,7 @@ _LAYOUTS = (
             ack=grammar.NUMBER,
             resume=grammar.HEX,
         ),
+        "labels",
     ),
     _Layout(
         messages.Proof,
@@ -168,6 +178,8 @@ def encode(message: messages.Message) -> bytes:
         value = getattr(message, option.attribute)
         if value is not None:
             pairs.append(f"{key}={_format(option, value)}")
+    if layout.labels is not None:
+        pairs.extend(label_options(getattr(message, layout.labels)))
     if pairs:
         if layout.message in _OPTION_ONLY_AFTER_V and getattr(message, "v", 1) is None:
             raise LocalProtocolError(f"{layout.verb} has options but no version")
@@ -262,8 +274,11 @@ def _read_options(layout: _Layout, raw: bytes) -> dict[str, Any]:
         for key, option in layout.options.items()
         if key in pairs
     }
+    if layout.labels is not None:
+        labels = {key: raw for key, (_, raw) in pairs.items() if key.startswith(LABEL_PREFIX)}
+        values[layout.labels] = read_labels(labels)
     for key, (demanded, _) in pairs.items():
-        if demanded and key not in layout.options:
+        if demanded and not layout.knows(key):
             raise VersionError("an option that is demanded is not understood")
     return values
 

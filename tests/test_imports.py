@@ -20,6 +20,7 @@ OURS = ("brokerproto", "transports", "services")
 FLOORS: list[set[str]] = [
     {"errors"},
     {"messages", "grammar", "framing", "carrier"},
+    {"labels"},
     {"wire", "account", "liveness"},
     {"states", "terms", "retry"},
     {"broker_session", "engine_session"},

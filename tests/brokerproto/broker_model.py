@@ -8,7 +8,7 @@ whatever it is told on a real broker and on the model.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from attrs import define, field
@@ -40,6 +40,7 @@ class Peer:
     interval: int = 0
     timeout: int = 0
     ack: int = 0
+    labels: Mapping[str, str] = field(factory=dict)
     seen: float = 0.0
     excused: float = 0.0
     pings: int = 0
@@ -203,7 +204,7 @@ class ModelBroker:
         peer.where, peer.seen, peer.plain = "open", self.now, hello.v is None
         peer.interval = 10 if peer.plain else wish if own <= wish <= 300 else own
         peer.timeout = max(4 * peer.interval, 2 * peer.interval + 2)
-        peer.ack = hello.ack or 0
+        peer.ack, peer.labels = hello.ack or 0, dict(hello.labels)
         terms = f"v=1;epoch={self.epochs[peer.engine_id]};interval={peer.interval}"
         terms += f";timeout={peer.timeout}" + (f";ack={peer.ack}" if peer.ack else "")
         options = "" if peer.plain else f":{terms};herd=1;boot={self.boot}"

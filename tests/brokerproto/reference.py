@@ -50,19 +50,29 @@ KINDS: dict[str, Fits] = {
     "name": made_of(UPPER + DIGITS + "_", 1, 32),
     "state": lambda text: text in {"received", "started", "done", "failed"},
     "retry": lambda text: text in {"never", "now"} or is_number(LARGEST)(text),
+    "label": made_of(LOWER + DIGITS + "-", 1, 26),
+    "value": made_of(ALNUM + "._-", 0, 256),
     "registered": lambda text: text == "Registered",
     "text": lambda text: set(text) <= set(PRINTABLE),
 }
 IS_VERB = made_of(LETTERS, 1, 16)
 IS_KEY = made_of(LOWER + DIGITS + "-", 1, 32)
-IS_VALUE = made_of(ALNUM + "._-", 0, 256)
+IS_VALUE = KINDS["value"]
+LABEL = "label-<label>"
 
 Layout = tuple[list[str], dict[str, str]]
 
 ENGINE: dict[str, Layout] = {
     "NewEngine": (
         ["id", "number"],
-        {"v": "number", "instance": "hex", "interval": "number", "ack": "number", "resume": "hex"},
+        {
+            "v": "number",
+            "instance": "hex",
+            "interval": "number",
+            "ack": "number",
+            "resume": "hex",
+            LABEL: "value",
+        },
     ),
     "Proof": (["token", "token"], {}),
     "HeartBeat": (["id", "number"], {"busy": "command", "rtt": "number"}),
@@ -117,12 +127,17 @@ def judge(frame: bytes, sender: str) -> int | str:
     pairs = [_read_pair(text) for text in ":".join(tail).split(";")] if tail else []
     seen: dict[str, str] = {}
     unknown_demand = False
+    labels = 0
     for pair in pairs:
         if pair is None or pair[1] in seen:
             return 400
         demanded, key, value = pair
         seen[key] = value
-        if key not in options:
+        if LABEL in options and key.startswith("label-"):
+            labels += 1
+            if labels > 16 or not KINDS["label"](key.removeprefix("label-")):
+                return 400
+        elif key not in options:
             unknown_demand = unknown_demand or demanded
         elif not KINDS[options[key]](value):
             return 400

@@ -43,6 +43,8 @@ VALUES: dict[Kind, st.SearchStrategy[Any]] = {
     grammar.HEX: instances,
     grammar.TOKEN: _words(ref.HEX_DIGITS, 64, 64),
     grammar.TEXT: st.text(ref.PRINTABLE, max_size=20),
+    grammar.LABEL_NAME: _words(ref.LOWER + ref.DIGITS + "-", 1, 26),
+    grammar.LABEL_VALUE: _words(ref.ALNUM + "._-", 0, 256),
     grammar.REPORT_STATE: st.sampled_from(["received", "started", "done", "failed"]),
     grammar.RETRY: st.sampled_from(["never", "now"]) | numbers,
     grammar.WORK_MS: _numbers(ref.ONE_DAY_MS),
@@ -50,11 +52,17 @@ VALUES: dict[Kind, st.SearchStrategy[Any]] = {
 }
 """For each kind of the grammar the values that fit it."""
 
+labels = st.just(messages.NO_LABELS) | st.dictionaries(
+    VALUES[grammar.LABEL_NAME], VALUES[grammar.LABEL_VALUE], max_size=16
+)
+
 
 def _messages_of(layout: wire._Layout) -> st.SearchStrategy[Any]:
     fields = {part.attribute: VALUES[part.kind] for part in layout.fields if part.attribute}
     options = {part.attribute: st.none() | VALUES[part.kind] for part in layout.options.values()}
-    drawn: st.SearchStrategy[Any] = st.builds(layout.message, **fields, **options)
+    drawn: st.SearchStrategy[Any]
+    labelled = {layout.labels: labels} if layout.labels else {}
+    drawn = st.builds(layout.message, **fields, **options, **labelled)
     return drawn.map(_with_version)
 
 
@@ -85,6 +93,12 @@ def messages_of(sender: wire.Sender) -> st.SearchStrategy[Any]:
 engine_messages: st.SearchStrategy[EngineMessage] = messages_of("engine")
 all_messages: st.SearchStrategy[Message] = st.one_of(list(MESSAGES.values()))
 senders: st.SearchStrategy[wire.Sender] = st.sampled_from(["engine", "broker"])
+
+PAIRS = (
+    *(b"x=1", b"!x=1", b"!v=1", b"v=x", b"v=1", b"x", b"", b"=1"),
+    *(b"label-a=1", b"!label-a=", b"label-=1", b"label-" + b"a" * 26 + b"=", b"labels=1"),
+)
+"""Options, and what looks like some."""
 
 UNFIT_NUMBERS = (
     b"NaN",
@@ -142,7 +156,7 @@ def spoilt(draw: st.DrawFn, frames: st.SearchStrategy[bytes]) -> bytes:
         del parts[which]
         return b":".join(parts)
     if how == 7:
-        pair = draw(st.sampled_from([b"x=1", b"!x=1", b"!v=1", b"v=x", b"v=1", b"x", b"", b"=1"]))
+        pair = draw(st.sampled_from(PAIRS))
         return frame + draw(st.sampled_from([b":", b";"])) + pair
     parts.insert(which, draw(st.sampled_from([b"", b"a", b"0", b"NewEngine", b"a.b", b"x=1"])))
     return b":".join(parts)

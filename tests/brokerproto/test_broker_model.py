@@ -73,7 +73,8 @@ class BrokerMachine(RuleBasedStateMachine):
     def _born(self, engine_id: str) -> Engine:
         self.births += 1
         life = Life(engine_id, f"{self.births:x}")
-        wishes = Wishes(ack=self.random.choice([0, 1, 3]))
+        labels = self.random.choice([{}, {"node": "n1"}, {"node": "n2", "spot": ""}])
+        wishes = Wishes(ack=self.random.choice([0, 1, 3]), labels=labels)
         return Engine(life, RecordingWorker(), self.clock.seconds, self.random, wishes)
 
     def _exchange(self) -> None:
@@ -153,7 +154,10 @@ class BrokerMachine(RuleBasedStateMachine):
         engine_id=st.sampled_from([*IDS, "p", "r"]),
         seq=st.integers(0, 3),
         options=st.sampled_from(
-            ["", ":v=1", ":v=99;instance=f1;ack=1", ":v=1;instance=f2;interval=2;ack=2", ":v=0"]
+            [
+                *("", ":v=1", ":v=99;instance=f1;ack=1", ":v=1;instance=f2;interval=2;ack=2"),
+                *(":v=0", ":label-node=n3", ":v=1;label-node=n1;!label-a=b", ":v=1;label-=n3"),
+            ]
         ),
     )
     def stranger_says_hello(self, engine_id: str, seq: int, options: str) -> None:
@@ -335,6 +339,7 @@ class BrokerMachine(RuleBasedStateMachine):
             life = model.lives[member.engine_id]
             assert member.epoch == model.epochs[member.engine_id]
             assert (member.account.last, member.instance) == (life.settled, life.instance)
+            assert member.labels == model.registered[member.engine_id].labels
 
     @invariant()
     def ledger_is_that_of_the_model(self) -> None:

@@ -18,6 +18,11 @@ from tests.brokerproto.engine_conversation import GRANTED, Conversation
         (Wishes(), 0, "NewEngine:e:0:v=1;instance=a1;ack=1"),
         (Wishes(30, 3), 0, "NewEngine:e:0:v=1;instance=a1;interval=30;ack=3"),
         (Wishes(ack=0), 7, "NewEngine:e:7:v=1;instance=a1"),
+        (
+            Wishes(labels={"node": "aks-1", "spot": ""}),
+            0,
+            "NewEngine:e:0:v=1;instance=a1;ack=1;label-node=aks-1;label-spot=",
+        ),
     ],
 )
 def test_hello_says_life_number_and_wishes(wishes: Wishes, seq: int, hello: str) -> None:

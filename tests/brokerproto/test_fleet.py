@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from attrs import fields
+from attrs import evolve, fields
 
 from brokerproto.account import Gap, Totals
 from brokerproto.broker_session import BrokerSession
 from brokerproto.errors import DuplicateIdError, SequenceRegressedError
 from brokerproto.fleet import ENDS_KEPT, End, Fleet, Manner, Member, Origin
-from brokerproto.messages import NewEngine
+from brokerproto.messages import NO_LABELS, NewEngine
 from tests.brokerproto.strategies import frame_of
 from tests.brokerproto.talk import grant_for
 
@@ -90,6 +90,18 @@ def test_each_registration_of_an_id_raises_its_epoch() -> None:
         member, _ = register(fleet, life(instance=instance), epoch)
         assert (member.epoch, member.since) == (epoch, epoch)
         fleet.end(member, Manner.LOST, "closed", epoch)
+
+
+@pytest.mark.parametrize("instance", ["a1", "b2", None])
+def test_labels_are_those_of_the_last_registration(instance: str | None) -> None:
+    fleet = Fleet()
+    member, _ = register(fleet, life())
+    assert member.labels == {}
+    for labels in ({"node": "n1", "spot": ""}, {"zone": "2"}, NO_LABELS):
+        fleet.end(member, Manner.LOST, "closed", 0.0)
+        before = member.labels
+        member, _ = register(fleet, evolve(life(instance=instance), labels=labels))
+        assert member.labels == labels != before
 
 
 def test_a_known_life_goes_on_and_misses_what_was_sent_meanwhile() -> None:

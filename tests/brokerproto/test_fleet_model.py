@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 import pytest
 from attrs import define
@@ -12,12 +13,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from brokerproto.account import Gap, Totals
 from brokerproto.errors import DuplicateIdError, SequenceRegressedError
 from brokerproto.fleet import Fleet, Manner, Member
-from brokerproto.messages import NewEngine
+from brokerproto.messages import NO_LABELS, NewEngine
 from tests.brokerproto.test_fleet import register
 
 TICK = 0.125
 names = st.sampled_from(["a", "b", "c", "d"])
 instances = st.sampled_from([None, "1", "2"])
+labels = st.sampled_from([NO_LABELS, {"node": "n1"}, {"node": "n2", "spot": ""}])
 
 
 @define
@@ -29,6 +31,7 @@ class Known:
     epoch: int = 0
     since: float = 0.0
     registered: bool = False
+    labels: Mapping[str, str] = NO_LABELS
 
 
 class FleetMachine(RuleBasedStateMachine):
@@ -48,11 +51,11 @@ class FleetMachine(RuleBasedStateMachine):
     def time_passes(self, ticks: int) -> None:
         self.now += ticks * TICK
 
-    @rule(name=names, instance=instances, ahead=st.integers(-2, 3))
-    def greet(self, name: str, instance: str | None, ahead: int) -> None:
+    @rule(name=names, instance=instances, ahead=st.integers(-2, 3), labels=labels)
+    def greet(self, name: str, instance: str | None, ahead: int, labels: Mapping[str, str]) -> None:
         known = self.known.get(name)
         seq = max(0, ahead + (known.last if known else 0))
-        hello = NewEngine(name, seq, v=1, instance=instance)
+        hello = NewEngine(name, seq, v=1, instance=instance, labels=labels)
         if known is not None and known.registered:
             with pytest.raises(DuplicateIdError) as refusal:
                 register(self.fleet, hello, self.now)
@@ -76,6 +79,7 @@ class FleetMachine(RuleBasedStateMachine):
             known.instance = instance
         known.last, known.registered, known.since = seq, True, self.now
         known.epoch += 1
+        known.labels = labels
         self.members[name] = member
         assert gap == expected
 
@@ -131,6 +135,7 @@ class FleetMachine(RuleBasedStateMachine):
             member, known = fleet.get(name), self.known[name]
             assert member is self.members[name]
             assert (member.epoch, member.instance) == (known.epoch, known.instance)
+            assert member.labels == known.labels
             assert (member.account.last, member.since) == (known.last, known.since)
             assert member.session is not None
             assert fleet.member_of(member.session) is member

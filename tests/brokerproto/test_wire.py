@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from attrs import evolve, fields
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from brokerproto import wire
 from brokerproto.errors import LocalProtocolError, RemoteProtocolError
+from brokerproto.grammar import LABEL_NAME, LABEL_VALUE
 from brokerproto.messages import (
     Message,
+    NewEngine,
     Unknown,
 )
 from brokerproto.wire import check_beginning, decode, encode
@@ -19,6 +22,7 @@ from tests.brokerproto import reference as ref
 from tests.brokerproto.judged import beginning_code, code_of
 from tests.brokerproto.strategies import (
     SENDERS,
+    VALUES,
     all_messages,
     frame_of,
     frames_of,
@@ -45,6 +49,11 @@ def test_a_frame_is_read_as_its_own_side_only(message: Message) -> None:
 @given(senders.flatmap(lambda sender: st.tuples(st.just(sender), spoilt(frames_of(sender)))))
 @example(("engine", b"NewEngine:a:0:v=1;v=2"))
 @example(("engine", b"NewEngine:-"))
+@example(("engine", b"NewEngine:a:0:label-=1"))
+@example(("engine", b"NewEngine:a:0:label-x=1;!label-y="))
+@example(("engine", b"NewEngine:a:0:!label-x=1;!z=1"))
+@example(("engine", b"Bye:!label-x=1"))
+@example(("engine", b"Bye:label-=1"))
 @example(("engine", b"Bye:"))
 @example(("engine", b"Bye:reason="))
 @example(("engine", b"NewEngine:a:0:!x=1;v=x"))
@@ -130,7 +139,8 @@ def test_an_offence_is_told_alike_however_much_follows(case: tuple[wire.Sender, 
 def test_encode_refuses_what_the_grammar_refuses_and_nothing_else(
     message: Any, data: st.DataObject
 ) -> None:
-    attribute = data.draw(st.sampled_from([each.name for each in fields(type(message))] or [""]))
+    names = [each.name for each in fields(type(message)) if each.name != "labels"]
+    attribute = data.draw(st.sampled_from(names or [""]))
     if not attribute:
         return
     value = data.draw(st.text(max_size=3) | st.integers() | st.sampled_from(["A", "a" * 33, -1]))
@@ -149,6 +159,25 @@ def test_encode_refuses_what_the_grammar_refuses_and_nothing_else(
         )
     else:
         assert decode(frame[:-1], SENDERS[type(message)]) == changed
+
+
+@given(
+    st.dictionaries(
+        VALUES[LABEL_NAME] | st.text(max_size=3), VALUES[LABEL_VALUE] | st.text(), max_size=18
+    )
+)
+@example({"n": "", "\xe9": ""})
+@example({f"l{n}": "" for n in range(17)})
+def test_labels_are_sent_where_each_part_is_one_and_there_are_sixteen(
+    labels: dict[str, str],
+) -> None:
+    hello = NewEngine("a", 0, v=1, labels=labels)
+    fit = all(ref.KINDS["label"](n) and ref.KINDS["value"](v) for n, v in labels.items())
+    if fit and len(labels) <= 16:
+        assert decode(frame_of(hello), "engine") == hello
+    else:
+        with pytest.raises(LocalProtocolError):
+            encode(hello)
 
 
 def _is_read(kind: Any, text: str) -> bool:

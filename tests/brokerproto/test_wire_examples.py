@@ -44,6 +44,10 @@ LAYOUTS: list[tuple[Message, str]] = [
         NewEngine("a", 3, v=2, instance="00ff", interval=5, ack=6, resume=HEX32),
         f"NewEngine:a:3:v=2;instance=00ff;interval=5;ack=6;resume={HEX32}",
     ),
+    (
+        NewEngine("a", 0, v=1, labels={"node": "Aks_1.local", "0-": ""}),
+        "NewEngine:a:0:v=1;label-node=Aks_1.local;label-0-=",
+    ),
     (Proof(TOKEN, "f" * 64), f"Proof:{TOKEN}:{'f' * 64}"),
     (Heartbeat("a", 9), "HeartBeat:a:9"),
     (Heartbeat("a", 9, busy="b-1", rtt_us=250), "HeartBeat:a:9:busy=b-1;rtt=250"),
@@ -83,7 +87,7 @@ def test_the_examples_show_every_message_and_attribute() -> None:
     for cls in MESSAGES:
         shown = [message for message, _ in LAYOUTS if type(message) is cls]
         for attribute in fields(cls):
-            assert any(getattr(message, attribute.name) is not None for message in shown)
+            assert any(getattr(message, attribute.name) not in (None, {}) for message in shown)
 
 
 @pytest.mark.parametrize(
@@ -100,6 +104,13 @@ def test_the_examples_show_every_message_and_attribute() -> None:
         NewEngine("a", 0, v=1, instance=""),
         NewEngine("a", 0, v=1, interval=-1),
         NewEngine("a", 0, v=1, resume="f" * 33),
+        NewEngine("a", 0, labels={"x": "1"}),
+        NewEngine("a", 0, v=1, labels={"": "1"}),
+        NewEngine("a", 0, v=1, labels={"a" * 27: "1"}),
+        NewEngine("a", 0, v=1, labels={"Node": "1"}),
+        NewEngine("a", 0, v=1, labels={"x": "1;label-y=2"}),
+        NewEngine("a", 0, v=1, labels={"x": "v" * 257}),
+        NewEngine("a", 0, v=1, labels={f"l{n}": "" for n in range(17)}),
         Success(epoch=1),
         Success(v=1, proof="f" * 63),
         Proof(TOKEN, TOKEN[:-1]),
@@ -170,6 +181,19 @@ def test_what_is_no_sequence_number_is_refused(verb: bytes, number: bytes) -> No
         (b"v=99", NewEngine("a", 0, v=99)),
         (b"x=" + b"v" * 256, NewEngine("a", 0, v=1)),
         (b"k" * 32 + b"=1", NewEngine("a", 0, v=1)),
+        (b"label-x=1", NewEngine("a", 0, v=1, labels={"x": "1"})),
+        (b"!label-x=;v=1;label-y=Z", NewEngine("a", 0, v=1, labels={"y": "Z", "x": ""})),
+        (b"labels=1;label=2", NewEngine("a", 0, v=1)),
+        (b"label-" + b"n" * 26 + b"=1", NewEngine("a", 0, v=1, labels={"n" * 26: "1"})),
+        (b"label-" + b"n" * 27 + b"=1", 400),
+        (b"label-=1", 400),
+        (b"label-x=1;label-x=1", 400),
+        (b"label-x=1;!label-x=2", 400),
+        (b"label-x=a:b", 400),
+        (b"label-X=1", 400),
+        (b";".join(b"label-%d=" % n for n in range(17)), 400),
+        (b"!must=1;label-=1", 400),
+        (b"!labels=1", 426),
         (b"!must=1", 426),
         (b"v=1;!must=1", 426),
         (b"!must=1;v=x", 400),
@@ -199,6 +223,20 @@ def test_options_are_read_ignored_or_refused(options: bytes, expected: NewEngine
         assert code_of(frame, "engine") == expected
     else:
         assert decode(frame, "engine") == expected
+
+
+def test_sixteen_labels_are_read_and_cannot_be_changed() -> None:
+    options = b";".join(b"label-%d=v%d" % (n, n) for n in range(16))
+    labels = decode(b"NewEngine:a:0:" + options, "engine").labels
+    assert labels == {str(n): f"v{n}" for n in range(16)}
+    with pytest.raises(TypeError):
+        labels["0"] = "other"
+
+
+def test_only_a_hello_has_labels() -> None:
+    assert decode(b"Bye:label-x=1", "engine") == Bye()
+    assert decode(b"SUCCESS:Registered:label-=1", "broker") == Success(v=1)
+    assert code_of(b"Bye:!label-x=1", "engine") == 426
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,7 @@ class EngineSide(Side):
             RecordingWorker(),
             self.clock.seconds,
             _Middle(),
-            Wishes(hello.interval, hello.ack or 0),
+            Wishes(hello.interval, hello.ack or 0, hello.labels),
         )
         self.connect()
 

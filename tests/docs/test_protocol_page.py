@@ -8,10 +8,11 @@ from random import Random
 from typing import Any
 
 import pytest
+from attrs import evolve
 
-from brokerproto import account, commands, engine_session, fleet, framing, messages, wire
+from brokerproto import account, commands, engine_session, fleet, framing, labels, messages, wire
 from brokerproto.broker import Broker
-from brokerproto.errors import CODES, RemoteProtocolError
+from brokerproto.errors import CODES, LocalProtocolError, RemoteProtocolError
 from brokerproto.grammar import MAX_NUMBER, MAX_WORK_MS
 from brokerproto.liveness import tick_length, worst_detection
 from brokerproto.protocol import FLUSH_DEADLINE
@@ -168,7 +169,8 @@ def test_state_diagram_is_that_of_the_code(
                 drawn.add((state.name, "CLOSING", "error"))
             elif cell not in ("", state.name):
                 drawn.add((state.name, cell, name))
-    assert PAGE.section("States").section(title).edges == drawn
+    told = PAGE.section("States").section(title).images
+    assert [edge for image in told for edge in Picture.of(f"docs/reference/{image}").arrows] == drawn
 
 
 @pytest.mark.parametrize("sender", ["engine", "broker"])
@@ -203,6 +205,23 @@ def test_limits_of_the_grammar_are_those_of_the_code() -> None:
     grammar = PAGE.section("Frames").blocks[0].text
     assert f"; 0 to {MAX_NUMBER}\n" in grammar
     assert f"; 0 to {MAX_WORK_MS}, milliseconds\n" in grammar
+
+
+def test_room_for_labels_is_that_of_the_longest_hello() -> None:
+    told = re.search(r"The longest id leaves (\d+)", PAGE.section("Labels").text)
+    assert told is not None
+    spare = int(told[1])
+    wishes = engine_session.Wishes(interval=300, ack=MAX_NUMBER)
+    longest = "label-" + "n" * 26 + "=" + "v" * 256
+    rest = spare - 2 * len(";" + longest) - len(";label-n=")
+    for extra in (0, 1):
+        names = {"m" * 26: "v" * 256, "n" * 26: "v" * 256, "n": "v" * (rest + extra)}
+        labelled = evolve(wishes, labels=names)
+        if extra:
+            with pytest.raises(LocalProtocolError, match="1 bytes too long"):
+                labelled.check("e" * 253)
+        else:
+            labelled.check("e" * 253)
 
 
 def test_allowed_gaps_are_those_of_the_account() -> None:
@@ -269,6 +288,7 @@ def test_limits_are_those_of_the_code() -> None:
     assert [float(row[1]) for row in rows] == [
         framing.LIMIT_UNREGISTERED,
         framing.LIMIT_REGISTERED,
+        labels.MAX_LABELS,
         _empty_lines_allowed(),
         MAX_UNKNOWN_VERBS - 1,
         limits.handshake,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -20,6 +21,9 @@ __all__ = ["ControlAPI", "Program", "ProgramError", "clean_environment", "wait_u
 
 _POLL = 0.05
 
+_HUNG = 300.0
+"""Seconds after which a process or a request does not merely take long."""
+
 
 class ProgramError(Exception):
     """A program did not do what it was started for; the message says what."""
@@ -28,15 +32,19 @@ class ProgramError(Exception):
 def wait_until(what: str, happened: Callable[[], Any], seconds: float) -> Any:
     """Return the first true result of `happened`.
 
+    Seconds are counted in looks: those in which the whole machine stood still, or had
+    no time for this process, are not held against what is waited for.
+
     Raises:
         ProgramError: There was none within `seconds`.
     """
-    deadline = time.monotonic() + seconds
-    while not (result := happened()):
-        if time.monotonic() > deadline:
-            raise ProgramError(f"{what}: not within {seconds:g} s")
+    for _ in range(math.ceil(seconds / _POLL)):
+        if result := happened():
+            return result
         time.sleep(_POLL)
-    return result
+    if result := happened():
+        return result
+    raise ProgramError(f"{what}: not within {seconds:g} s")
 
 
 @define(eq=False)
@@ -108,7 +116,7 @@ class Program:
 
         return wait_until(f"the {self.name} to say {beginning!r}", look, seconds)[0]
 
-    def end(self, seconds: float = 20) -> int:
+    def end(self, seconds: float = _HUNG) -> int:
         """Send SIGTERM, and return the exit status; kill it where it does not end."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
@@ -150,6 +158,6 @@ class ControlAPI:
         """
         query = f"?{urlencode(parameters)}" if parameters else ""
         request = Request(f"{self.address}{path}{query}")  # noqa: S310 - http:// alone
-        with build_opener(ProxyHandler({})).open(request, timeout=60) as response:
+        with build_opener(ProxyHandler({})).open(request, timeout=_HUNG) as response:
             answer: dict[str, Any] = json.load(response)
             return answer

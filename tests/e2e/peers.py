@@ -8,7 +8,7 @@ import struct
 from types import TracebackType
 from typing import ClassVar, Self
 
-_PATIENCE = 10.0
+_PATIENCE = 300.0
 
 
 def host_and_port(address: str) -> tuple[str, int]:

@@ -15,6 +15,7 @@ from attrs import define, field
 from services.scaletest.programs import clean_environment, wait_until
 
 _PATIENCE = 20.0
+_HUNG = 300.0
 _SCRIPTS = Path(sys.executable).parent
 
 
@@ -91,14 +92,14 @@ class Terminal:
 
 def ended(process: subprocess.Popen[str]) -> Outcome:
     """Wait until a command has ended."""
-    out, err = process.communicate(timeout=_PATIENCE)
+    out, err = process.communicate(timeout=_HUNG)
     return Outcome(process.returncode, out, err)
 
 
 def said(process: subprocess.Popen[str], text: str) -> str:
     """Wait for a line of a command's output that holds `text`; return what follows."""
     assert process.stdout is not None
-    limit = threading.Timer(_PATIENCE, process.kill)
+    limit = threading.Timer(_HUNG, process.kill)
     limit.start()
     try:
         for line in process.stdout:

@@ -47,7 +47,7 @@ def test_hello_that_drips_in_is_cut_at_the_deadline(scene: Scene) -> None:
         while peer.is_silent(0.1):
             peer.write(next(drops).encode())
         assert refused_with(peer.rest()) == 408
-        assert 1.5 < time.monotonic() - began < 10
+        assert time.monotonic() - began > 1.5
 
 
 def test_refused_peer_that_does_not_go_is_cut_off(scene: Scene) -> None:
@@ -66,5 +66,6 @@ def test_refused_peer_that_does_not_go_is_cut_off(scene: Scene) -> None:
             return False
 
         wait_until("the peer to be cut off", is_cut_off, 5)
-        assert time.monotonic() - began > 0.9
-        assert scene.broker.cpu_seconds() - worked < 0.3
+        took = time.monotonic() - began
+        assert took > 0.9
+        assert scene.broker.cpu_seconds() - worked < took / 3

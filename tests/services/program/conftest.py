@@ -21,13 +21,13 @@ PLUGIN = """
 from twisted.application.service import ServiceMaker
 sample = ServiceMaker("sample", "tests.services.program.sample", "A sample.", "sample")
 """
-PATIENCE = 20.0
+HUNG = 300.0
+LOOKS = 2000
 
 
 def until(condition: Callable[[], Any]) -> Any:
     """Wait for what another process does, which only asking can tell."""
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
+    for _ in range(LOOKS):
         if outcome := condition():
             return outcome
         time.sleep(0.01)
@@ -72,7 +72,7 @@ class Host:
         return self._ended(self._start(["sh", "-c", f"exec {SCRIPTS}/{line}"]))
 
     def _ended(self, process: subprocess.Popen[str]) -> tuple[int, str, str]:
-        out, err = process.communicate(timeout=PATIENCE)
+        out, err = process.communicate(timeout=HUNG)
         return process.returncode, out or "", err or ""
 
     def background(self, name: str) -> int:

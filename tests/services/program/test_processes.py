@@ -61,7 +61,7 @@ def test_signal_ends_the_program_in_order_with_status_0(
     process = host.start(*command, "sample")
     wait_for_line(process, "ready")
     process.send_signal(number)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=300)
     assert (process.returncode, err) == (0, "")
     assert "stopping" in out
     assert "last trigger" in out

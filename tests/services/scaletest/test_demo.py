@@ -28,7 +28,7 @@ def test_demo_of_twenty_engines_closes_its_account(
         env={**clean_environment(), "COLUMNS": "200"},
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=300,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, ""), done.stdout

@@ -5,14 +5,14 @@ UV ?= uv
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-SOURCES := brokerproto transports services benchmarks
+SOURCES := brokerproto transports services benchmarks docs
 COVERAGE_FLOOR := 95
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv test lint types wheel-check demo bench lock clean
+.PHONY: help venv test lint types docs generated diagrams wheel-check demo bench lock clean
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,16 @@ lint: $(STAMP) ## check style and formatting with ruff
 types: $(STAMP) ## check the types with mypy --strict
 	$(BIN)/mypy $(SOURCES) tests
 	$(BIN)/mypy twisted/plugins/*.py .ci/*.py
+
+docs: $(STAMP) ## build the documentation into build/docs
+	$(BIN)/python -m sphinx --fresh-env --fail-on-warning --keep-going --nitpicky --quiet \
+	  --doctree-dir build/doctrees docs build/docs
+
+generated: $(STAMP) ## write anew what of the pages comes from the code
+	$(BIN)/python -m docs.generate
+
+diagrams: $(STAMP) ## write that anew, and draw all diagrams (needs Graphviz)
+	$(BIN)/python -m docs.generate --draw
 
 wheel-check: $(STAMP) ## build the wheel, look into it, and run both programs from it alone
 	$(BIN)/python .ci/wheel_check.py

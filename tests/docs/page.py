@@ -1,4 +1,4 @@
-"""Reads a page of Markdown: its sections, tables, fenced blocks and diagrams."""
+"""Reads a page of Markdown: its sections, tables, fenced blocks and images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 _FENCE = re.compile(r"^```(.+?)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _HEADING = re.compile(r"^(#+) (.+)$", re.MULTILINE)
-_EDGE = re.compile(r"^ +([A-Z]+) --> ([A-Z]+) : (.+)$", re.MULTILINE)
+_IMAGE = re.compile(r"!\[[^\]]+\]\(([^)]+)\)")
 _CELL = re.compile(r"(?<=\|)[^|]*(?=\|)")
 
 
@@ -81,16 +81,9 @@ class Page:
         return found[2:]
 
     @property
-    def edges(self) -> set[tuple[str, str, str]]:
-        """The arrows between two states of the one state diagram here, by their labels."""
-        (diagram,) = [
-            block.text for block in self.blocks if block.text.startswith("stateDiagram-v2")
-        ]
-        return {
-            (source, target, label)
-            for source, target, labels in _EDGE.findall(diagram)
-            for label in labels.split(", ")
-        }
+    def images(self) -> list[str]:
+        """Where the pictures of the page stand, as it says."""
+        return _IMAGE.findall(self._prose)
 
 
 def _cells(line: str) -> list[str]:

@@ -1,0 +1,1 @@
+"""The documentation, and what makes it: the pages are Markdown, read by Sphinx."""

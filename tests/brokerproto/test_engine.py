@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 from attrs import define, field
 
 from brokerproto.commands import WORK_WAITING
 from brokerproto.engine import Engine, EngineObserver
-from brokerproto.engine_session import EngineSession, Life
+from brokerproto.engine_session import EngineSession, Life, Wishes
 from brokerproto.errors import LocalProtocolError, RefusedError
 from brokerproto.messages import Success
 from brokerproto.testing import ManualClock, RecordingCarrier, RecordingWorker
@@ -362,3 +364,30 @@ def test_waiting_work_may_be_done_before_start_returns(hurried: Bench, at_once: 
         expected += [[f"c-{n}", "started"], [f"c-{n}", "done"]]
     assert said == expected
     assert at_once.started == list(range(17))
+
+
+def _engine(engine_id: str, labels: Mapping[str, str]) -> Engine:
+    clock = ManualClock()
+    wishes = Wishes(labels=labels)
+    return Engine(Life(engine_id, "a1"), RecordingWorker(), clock.seconds, wishes=wishes)
+
+
+@pytest.mark.parametrize("labels", [{"Node": "1"}, {"n": "a:b"}, {f"l{n}": "" for n in range(17)}])
+def test_engine_with_labels_that_are_none_is_not_made(labels: Mapping[str, str]) -> None:
+    with pytest.raises(LocalProtocolError):
+        _engine("e", labels)
+
+
+def test_engine_is_made_only_where_every_hello_of_it_can_be_read() -> None:
+    """However high its number will be, and however long its instance."""
+    labels = dict.fromkeys(("a", "b", "c"), "v" * 256)
+    hello = f"NewEngine:e:{2**53 - 1}:v=1;instance={'f' * 32};ack=1"
+    hello += "".join(f";label-{name}={value}" for name, value in labels.items()) + ";label-d="
+    spare = 1024 - len(hello)
+    engine = _engine("e", {**labels, "d": "v" * spare})
+    engine.life.seq, engine.life.instance = 2**53 - 1, "f" * 32
+    carrier = RecordingCarrier()
+    carrier.session = engine.open(carrier)
+    assert carrier.take().decode() == hello + "v" * spare + "\n"
+    with pytest.raises(LocalProtocolError, match="id and labels are 1 bytes too long together"):
+        _engine("e", {**labels, "d": "v" * (spare + 1)})

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
+from collections import Counter
 
 from attrs import evolve
 from twisted.python import usage
 
-from brokerproto.grammar import ID
+from brokerproto.engine_session import Wishes
+from brokerproto.errors import LocalProtocolError
+from brokerproto.grammar import ID, LABEL_NAME, LABEL_VALUE
 from brokerproto.terms import MAX_INTERVAL
 from services.engine.work import WORK_NAMES
 from services.program import options as program_options
@@ -28,6 +31,16 @@ def _engine_id(text: str) -> str:
             "hyphens, a letter or digit at both ends"
         )
     return text
+
+
+def _label(text: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    if "=" not in text or not LABEL_NAME.accepts(name) or not LABEL_VALUE.accepts(value):
+        raise ValueError(
+            f"{quoted(text)} is not a label: a name of 1 to 26 lower-case letters, digits and "
+            "hyphens, '=', and a value of up to 256 letters, digits, dots, underscores and hyphens"
+        )
+    return name, value
 
 
 class Options(program_options.Options):
@@ -95,11 +108,28 @@ class Options(program_options.Options):
             default="1",
             env="ENGINE_ACK",
         ),
+        Option(
+            name="label",
+            doc="A label of the engine, such as node=aks-1, for the control API to show and to "
+            "select by; may be given more than once.",
+            parse=_label,
+            env="ENGINE_LABELS",
+            metavar="NAME=VALUE",
+            repeatable=True,
+        ),
+        Option(
+            name="respawn",
+            doc="After a KILL start again as a new instance, in 1 to 3 s, doubling to 30, instead "
+            "of ending with its status. Virtual engines always do.",
+            env="ENGINE_RESPAWN",
+            flag=True,
+        ),
     )
 
     def postOptions(self) -> None:
         """Settle which broker, which ids and which work are meant."""
         told = {name for name in ("host", "port", "broker") if name in self}
+        labelled = "--label" if "label" in self else "ENGINE_LABELS"
         super().postOptions()
         if "broker" in told and len(told) > 1:
             raise usage.UsageError("--broker: not together with --host or --port")
@@ -112,6 +142,17 @@ class Options(program_options.Options):
         longest = self.ids[-1]
         if not ID.accepts(longest):
             raise usage.UsageError(f"--id: {quoted(longest)} would be too long an id")
+        self._check_labels(labelled, longest)
+
+    @property
+    def wishes(self) -> Wishes:
+        """What each engine asks of the broker, and says of itself."""
+        return Wishes(self["interval"], self["ack"], dict(self["label"]))
+
+    @property
+    def respawns(self) -> bool:
+        """Whether an engine that is killed starts again."""
+        return self["respawn"] or self["count"] is not None
 
     @property
     def ids(self) -> list[str]:
@@ -119,6 +160,15 @@ class Options(program_options.Options):
         if self["count"] is None:
             return [self["id"]]
         return [f"{self['id']}-{number}" for number in range(1, self["count"] + 1)]
+
+    def _check_labels(self, source: str, longest_id: str) -> None:
+        [(name, times)] = Counter(name for name, _ in self["label"]).most_common(1) or [("", 0)]
+        if times > 1:
+            raise usage.UsageError(f"{source}: {name!r} is there {times} times")
+        try:
+            self.wishes.check(longest_id)
+        except LocalProtocolError as error:
+            raise usage.UsageError(f"{source}: {error}") from None
 
     def _broker_of_host(self) -> URI:
         host = self["host"]

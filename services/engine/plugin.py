@@ -7,7 +7,6 @@ from typing import Any
 
 from twisted.application.service import IService, MultiService
 
-from brokerproto.engine_session import Wishes
 from brokerproto.errors import TransportError
 from services.engine.options import Options
 from services.engine.runner import Dialler, Runner
@@ -41,7 +40,6 @@ def engine_program(reactor: Any, options: Options) -> ProgramService:
     except TransportError as error:
         fail(Options.program, str(error))
     dialler = Dialler(reactor, endpoint, transport.framing)
-    wishes = Wishes(options["interval"], options["ack"])
     random = Random()  # noqa: S311 - it spreads heartbeats and retries, no secret
     service = EngineService(reactor, program.exit_status, str(uri))
     for engine_id in options.ids:
@@ -50,9 +48,9 @@ def engine_program(reactor: Any, options: Options) -> ProgramService:
                 engine_id,
                 dialler,
                 work_for(options["work"], reactor),
-                wishes,
+                options.wishes,
                 service,
-                None if options["count"] is None else lambda deaths: reborn_after(deaths, random),
+                (lambda deaths: reborn_after(deaths, random)) if options.respawns else None,
                 random,
             )
         )

@@ -29,11 +29,11 @@ from brokerproto.retry import LAST_TRY, RetryPolicy
 from services.engine.work import Work, WorkFailed
 from transports.tcp import set_user_timeout
 
-__all__ = ["Dialler", "Journal", "Runner"]
+__all__ = ["LONG_LIFE", "Dialler", "Journal", "Runner"]
 
 _UNACKNOWLEDGED_INTERVALS = 2.5
 
-_LONG_LIFE = 60.0
+LONG_LIFE = 60.0
 """Seconds of a life after which an engine's earlier deaths no longer slow its return."""
 
 log = Logger()
@@ -51,8 +51,8 @@ class Journal(Protocol):
     def gave_up(self, runner: Runner, reason: str) -> None:
         """It stays away: the broker said ``never``, twice."""
 
-    def killed(self, runner: Runner, code: int) -> None:
-        """A KILL has ended it."""
+    def killed(self, runner: Runner, code: int, seconds: float | None) -> None:
+        """A KILL has ended it; its next life is in `seconds`, None where there is none."""
 
 
 @define(eq=False)
@@ -103,7 +103,7 @@ class Runner(EngineObserver):
         wishes: What to ask of the broker.
         journal: Hears of every change of state.
         reborn_after: After so many deaths in short succession: seconds to wait before the
-            next life. None where a KILL ends the process.
+            next life. None where it has only one.
 
     Attributes:
         engine: The present life.
@@ -178,16 +178,17 @@ class Runner(EngineObserver):
             self._retry(None, str(error) if known else f"{type(error).__name__}: {error}", 0.0)
 
     def killed(self, code: int) -> None:
-        """Begin the next life, or let the journal end the process."""
+        """Begin the next life, or stay away."""
         if self.reborn_after is None:
             self._stay_away()
-        else:
-            if self.dialler.reactor.seconds() - self._born_at >= _LONG_LIFE:
+            self.journal.killed(self, code, None)
+        elif not self._stopping:
+            if self.dialler.reactor.seconds() - self._born_at >= LONG_LIFE:
                 self._deaths = 0
             self._deaths += 1
-            self._pause = self.reborn_after(self._deaths)
+            self._pause = pause = self.reborn_after(self._deaths)
             self._be_born()
-        self.journal.killed(self, code)
+            self.journal.killed(self, code, pause)
 
     def next_pause(self) -> float:
         """Give the seconds until the next attempt."""

@@ -25,7 +25,7 @@ log = Logger()
 
 
 def reborn_after(deaths: int, random: Random) -> float:
-    """Return the seconds from a virtual engine's death to its next life.
+    """Return the seconds from an engine's death to its next life.
 
     Rule: protocol reference, section "Commands": 1 to 3 s, doubling to 30.
 
@@ -77,7 +77,7 @@ class EngineService(Service):
     def registered(self, runner: Runner, success: Success) -> None:
         """See `services.engine.runner.Journal`."""
         self._registered.add(runner)
-        if _is_single(runner):
+        if self._is_single:
             log.info(
                 "registered at {broker} as {engine}, epoch {epoch}; a heartbeat each {interval} s",
                 broker=self._broker,
@@ -91,7 +91,7 @@ class EngineService(Service):
     def lost(self, runner: Runner, reason: str, seconds: float) -> None:
         """See `services.engine.runner.Journal`."""
         self._registered.discard(runner)
-        if _is_single(runner):
+        if self._is_single:
             log.warn(
                 "not registered as {engine}: {reason}; next try in {seconds} s",
                 engine=runner.engine_id,
@@ -99,8 +99,7 @@ class EngineService(Service):
                 seconds=round(seconds, 1),
             )
         else:
-            self._reasons[reason] = self._reasons.get(reason, 0) + 1
-            self._changed()
+            self._count(reason)
 
     def gave_up(self, runner: Runner, reason: str) -> None:
         """See `services.engine.runner.Journal`."""
@@ -110,17 +109,29 @@ class EngineService(Service):
         if len(self._away) == len(self.runners):
             self._exit_status.end(CONFIGURATION_ERROR)
 
-    def killed(self, runner: Runner, code: int) -> None:
+    def killed(self, runner: Runner, code: int, seconds: float | None) -> None:
         """See `services.engine.runner.Journal`."""
         self._registered.discard(runner)
-        if _is_single(runner):
+        if seconds is None:
             log.info("killed by the broker: exit status {code}", code=code)
-        else:
-            reason = f"killed with {code}"
-            self._reasons[reason] = self._reasons.get(reason, 0) + 1
-            self._changed()
-        if runner.reborn_after is None:
             self._exit_status.end(code)
+        elif self._is_single:
+            log.info(
+                "{engine} was killed by the broker with {code}; starts again in {seconds} s",
+                engine=runner.engine_id,
+                code=code,
+                seconds=round(seconds, 1),
+            )
+        else:
+            self._count(f"killed with {code}")
+
+    @property
+    def _is_single(self) -> bool:
+        return len(self.runners) == 1
+
+    def _count(self, reason: str) -> None:
+        self._reasons[reason] = self._reasons.get(reason, 0) + 1
+        self._changed()
 
     def _changed(self) -> None:
         if self._summary is None and self.running:
@@ -143,8 +154,3 @@ class EngineService(Service):
             engines=len(self.runners),
             heartbeats=sum(runner.heartbeats_sent for runner in self.runners),
         )
-
-
-def _is_single(runner: Runner) -> bool:
-    """Whether it is the process's own engine, and no virtual one among others."""
-    return runner.reborn_after is None

@@ -27,6 +27,8 @@ from brokerproto.states import (
     Move,
 )
 from brokerproto.terms import Limits, Terms
+from services.engine.runner import LONG_LIFE
+from services.engine.service import reborn_after
 from tests.brokerproto import reference
 from tests.docs.page import ROOT, Block, Page
 from tests.docs.picture import Picture
@@ -287,6 +289,16 @@ def test_waits_are_those_of_the_retry_policy() -> None:
     for _ in range(20):
         policy.ended(None)
         assert random.bounds == (float(rows[-1][1]), float(rows[-1][2]))
+
+
+def test_waits_after_a_kill_are_those_of_the_engine() -> None:
+    text = " ".join(PAGE.section("KILL").text.split())
+    random = _Bounds()
+    longest = max(reborn_after(deaths, random) for deaths in range(1, 20))
+    low, high = random.bounds
+    assert f"uniform({low:.0f}, {high:.0f}) s at its first death" in text
+    assert f"and so on, {longest:.0f} s at most" in text
+    assert f"a life of {LONG_LIFE:.0f} s" in text
 
 
 def test_limits_are_those_of_the_code() -> None:

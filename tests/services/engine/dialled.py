@@ -155,8 +155,8 @@ class RecordedJournal:
     def gave_up(self, runner: Runner, reason: str) -> None:
         self.entries.append(("gave up", reason))
 
-    def killed(self, runner: Runner, code: int) -> None:
-        self.entries.append(("killed", code))
+    def killed(self, runner: Runner, code: int, seconds: float | None) -> None:
+        self.entries.append(("killed", code, seconds))
 
     def take(self) -> list[tuple[Any, ...]]:
         """Take what was heard since the last time."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+from typing import Any
 
 import pytest
 from twisted.internet.testing import MemoryReactorClock
 
+from brokerproto.engine_session import Life, Wishes
 from brokerproto.grammar import ID
+from brokerproto.wire import decode, encode
 from services.engine.options import Options
 from services.engine.plugin import engine_program
 from transports import URI
@@ -73,10 +77,14 @@ def test_variables_stand_for_options() -> None:
         ENGINE_WORK="child",
         ENGINE_INTERVAL="30",
         ENGINE_ACK="0",
+        ENGINE_LABELS="node=aks-1, zone=2",
+        ENGINE_RESPAWN="yes",
     )
     assert options["broker"] == URI("tcp", "::1", 1337)
     assert options.ids == ["e-1", "e-2"]
     assert (options["work"], options["interval"], options["ack"]) == ("child", 30, 0)
+    assert options.wishes == Wishes(30, 0, {"node": "aks-1", "zone": "2"})
+    assert options["respawn"]
     assert parsed(BROKER_URI="inproc://b")["broker"] == URI("inproc", "b")
 
 
@@ -161,6 +169,117 @@ def test_address_that_cannot_be_dialled_is_a_mistake(
     out, err = capfd.readouterr()
     assert (caught.value.code, out, err.count("\n")) == (78, "", 1)
     assert err.startswith(f"engine: {uri!r}: ")
+
+
+def test_engine_has_no_labels_unless_told() -> None:
+    assert parsed().wishes == Wishes(None, 1)
+    assert parsed(ENGINE_LABELS=" ").wishes.labels == {}
+
+
+@pytest.mark.parametrize(
+    ("label", "name", "value"),
+    [
+        ("node=aks-nodepool1-12345678-vmss000001", "node", "aks-nodepool1-12345678-vmss000001"),
+        ("node=ip-10-0-1-2.eu-central-1.compute.internal", "node", None),
+        ("node=" + "n" * 253, "node", "n" * 253),
+        ("spot=", "spot", ""),
+        ("n" * 26 + "=A_b.c-", "n" * 26, "A_b.c-"),
+        ("a" + "=" + "v" * 256, "a", "v" * 256),
+    ],
+)
+def test_label_is_what_a_broker_would_take(label: str, name: str, value: str | None) -> None:
+    labels = {name: label.partition("=")[2] if value is None else value}
+    for options in (parsed(f"--label={label}"), parsed(ENGINE_LABELS=label)):
+        assert options.wishes.labels == labels
+    hello = encode(options.wishes.hello(Life("e", "a1")))
+    assert decode(hello.rstrip(b"\n"), "engine").labels == labels
+
+
+def test_labels_of_the_command_line_replace_those_of_the_environment() -> None:
+    options = parsed("--label=a=1", "--label=b=2", ENGINE_LABELS="c=3")
+    assert options.wishes.labels == {"a": "1", "b": "2"}
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        *("", "node", "=x", "Node=x", "n.x=x", "n" * 27 + "=x", "a=b=c", "a=b/c", "a=b c"),
+        *("a=\u00e4", "a=" + "v" * 257, "node=$(NODE_NAME)", "a=b\n", "a=b;c=d", "a=b:c"),
+    ],
+)
+def test_what_is_no_label_is_a_mistake(capfd: pytest.CaptureFixture[str], label: str) -> None:
+    assert "is not a label: " in mistake(capfd, f"--label={label}")
+
+
+def test_mistaken_label_of_the_environment_is_told_by_its_variable(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    line = mistake(capfd, ENGINE_LABELS="zone=2,node=$(NODE_NAME)")
+    assert line.startswith("engine: ENGINE_LABELS: 'node=$(NODE_NAME)' is not a label: ")
+
+
+def test_label_is_given_once(capfd: pytest.CaptureFixture[str]) -> None:
+    twice = ["--label=b=1", "--label=a=1", "--label=a=1"]
+    assert "engine: --label: 'a' is there 2 times" in mistake(capfd, *twice)
+    assert "engine: ENGINE_LABELS: 'a' is there 3 times" in mistake(
+        capfd, ENGINE_LABELS="a=1 a=2,a=3"
+    )
+
+
+def test_labels_are_as_many_and_as_long_as_a_broker_reads(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    sixteen = [f"--label=l{n}=" for n in range(16)]
+    assert len(parsed(*sixteen).wishes.labels) == 16
+    assert "--label: 17 labels, and 16 are the most" in mistake(capfd, *sixteen, "--label=x=")
+    long = [f"--label={name}={'v' * 256}" for name in ("a", "b", "c", "d")]
+    assert "--label: id and labels are " in mistake(capfd, "--id=e", *long)
+    assert "bytes too long together" in mistake(capfd, "--id=" + "e" * 250, *long)
+    assert "ENGINE_LABELS: id and labels are " in mistake(
+        capfd, ENGINE_LABELS=",".join(each.removeprefix("--label=") for each in long)
+    )
+
+
+def test_labels_must_fit_beside_the_longest_of_many_ids(capfd: pytest.CaptureFixture[str]) -> None:
+    """The last byte of room goes to the tenth engine."""
+    labels = [f"--label={name}={'v' * 256}" for name in ("a", "b", "c")]
+
+    def options(length: int) -> list[str]:
+        return ["--id=e", f"--label=d={'v' * length}", *labels]
+
+    room = next(length for length in range(256, 0, -1) if _fits(capfd, *options(length)))
+    assert _fits(capfd, *options(room - 2), "--count=9")
+    assert _fits(capfd, *options(room - 3), "--count=10")
+    assert not _fits(capfd, *options(room - 2), "--count=10")
+    assert not _fits(capfd, *options(room - 1), "--count=9")
+
+
+def _fits(capfd: pytest.CaptureFixture[str], *arguments: str) -> bool:
+    with contextlib.suppress(SystemExit):
+        parsed(*arguments)
+        return True
+    assert "bytes too long together" in capfd.readouterr().err
+    return False
+
+
+@pytest.mark.parametrize(
+    ("arguments", "respawns"),
+    [
+        ([], False),
+        (["--respawn"], True),
+        (["--count=1"], True),
+        (["--count=2", "--respawn"], True),
+    ],
+)
+def test_killed_engine_starts_again_where_told_and_virtual_ones_always(
+    arguments: list[str], *, respawns: bool
+) -> None:
+    assert parsed(*arguments).respawns is respawns
+    program: Any = engine_program(MemoryReactorClock(), parsed(*arguments))
+    for runner in program.services[0].runners:
+        assert (runner.reborn_after is not None) is respawns
+    for word in ("0", "no"):
+        assert not parsed(ENGINE_RESPAWN=word).respawns
 
 
 def test_what_kubernetes_sets_for_a_service_is_not_read() -> None:

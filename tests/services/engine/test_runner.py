@@ -243,7 +243,7 @@ def test_kill_stops_the_work_closes_and_only_then_ends_the_engine() -> None:
     rig.work.over.errback(WorkFailed("stopped"))
     assert rig.journal.take() == []
     transport.go()
-    assert rig.journal.take() == [("killed", 3)]
+    assert rig.journal.take() == [("killed", 3, None)]
     assert transport.take() == []
     rig.advance(10_000)
     assert len(rig.endpoint.attempts) == 1
@@ -258,10 +258,10 @@ def test_broker_that_does_not_close_cannot_keep_a_killed_engine() -> None:
     rig.advance(0.9)
     assert rig.journal.take() == []
     rig.advance(0.2)
-    assert rig.journal.take() == [("killed", 3)]
+    assert rig.journal.take() == [("killed", 3, None)]
 
 
-def test_killed_virtual_engine_is_reborn_with_a_new_life() -> None:
+def test_killed_engine_that_respawns_begins_a_new_life() -> None:
     rig = Rig(reborn_after=2.0)
     rig.runner.start()
     transport = rig.registered()
@@ -272,7 +272,7 @@ def test_killed_virtual_engine_is_reborn_with_a_new_life() -> None:
     sent = len([frame for frame in transport.take() if frame.startswith("HeartBeat:")])
     transport.say("KILL:3:command=b-1")
     transport.go()
-    assert rig.journal.take() == [("killed", 3)]
+    assert rig.journal.take() == [("killed", 3, 2.0)]
     assert rig.deaths == [1]
     rig.advance(1.9)
     assert len(rig.endpoint.attempts) == 1
@@ -288,6 +288,22 @@ def test_killed_virtual_engine_is_reborn_with_a_new_life() -> None:
     transport.say("KILL:0")
     transport.go()
     assert rig.deaths == [1, 2]
+
+
+def test_engine_that_is_killed_while_it_stops_does_not_begin_again() -> None:
+    rig = Rig(reborn_after=2.0)
+    rig.runner.start()
+    transport = rig.registered()
+    life = rig.runner.engine.life
+    transport.say("KILL:3:command=b-1")
+    gone: list[Any] = []
+    rig.runner.stop().addCallback(gone.append)
+    transport.go()
+    assert gone == [None]
+    rig.advance(60)
+    assert (rig.journal.take(), rig.deaths, len(rig.endpoint.attempts)) == ([], [], 1)
+    assert rig.runner.engine.life is life
+    assert rig.clock.getDelayedCalls() == []
 
 
 def test_long_life_makes_up_for_earlier_deaths() -> None:

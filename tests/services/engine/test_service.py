@@ -39,7 +39,7 @@ class Reactor(MemoryReactorClock):
 class Crew:
     """Engines of one process; each has an endpoint of its own."""
 
-    def __init__(self, count: int, *, virtual: bool = False) -> None:
+    def __init__(self, count: int, *, respawns: bool = False) -> None:
         self.clock: Any = cast(Any, Reactor)()
         self.exit_status = ExitStatus(self.clock)
         self.service = EngineService(self.clock, self.exit_status, "tcp://b:1")
@@ -52,7 +52,7 @@ class Crew:
                 self.works[number],
                 Wishes(),
                 self.service,
-                (lambda _deaths: 2.0) if virtual else None,
+                (lambda _deaths: 2.04) if respawns else None,
                 Random(number),
             )
             self.service.runners.append(runner)
@@ -100,7 +100,7 @@ def test_single_engine_has_one_line_for_each_change_of_its_state() -> None:
 
 
 def test_many_engines_have_one_line_a_second_while_something_changes() -> None:
-    crew = Crew(5, virtual=True)
+    crew = Crew(5, respawns=True)
     with capturedLogs() as events:
         crew.service.startService()
         transports = crew.register()
@@ -119,16 +119,19 @@ def test_many_engines_have_one_line_a_second_while_something_changes() -> None:
     ]
 
 
-def test_one_virtual_engine_is_no_single_one() -> None:
-    crew = Crew(1, virtual=True)
+def test_killed_single_engine_that_respawns_says_so_and_ends_nothing() -> None:
+    crew = Crew(1, respawns=True)
     with capturedLogs() as events:
         crew.service.startService()
         [transport] = crew.register()
         transport.say("KILL:3")
         transport.go()
-        crew.advance(1)
+        crew.advance(3)
+        crew.register()
     assert crew.exit_status.status is None
-    assert lines(events) == [("info", "0 of 1 engines registered at tcp://b:1; 1 x killed with 3")]
+    registered = ("info", "registered at tcp://b:1 as e0, epoch 4; a heartbeat each 10 s")
+    killed = ("info", "e0 was killed by the broker with 3; starts again in 2.0 s")
+    assert lines(events) == [registered, killed, registered]
 
 
 @pytest.mark.parametrize("code", [0, 3, 255])
@@ -145,14 +148,14 @@ def test_killed_engine_ends_the_process_with_its_code(code: int) -> None:
 
 
 def test_killed_virtual_engine_ends_nothing() -> None:
-    crew = Crew(2, virtual=True)
+    crew = Crew(2, respawns=True)
     with capturedLogs() as events:
         crew.service.startService()
         transport, _ = crew.register()
         crew.advance(1)
         transport.say("KILL:9")
         transport.go()
-        crew.advance(2)
+        crew.advance(3)
     assert crew.exit_status.status is None
     assert lines(events)[-1] == (
         "info",
@@ -211,7 +214,7 @@ def test_service_that_stops_has_no_summary_left() -> None:
 
 
 @given(st.integers(1, 10_000), st.randoms(use_true_random=False))
-def test_dead_virtual_engine_waits_one_to_three_seconds_doubling_to_thirty(
+def test_dead_engine_waits_one_to_three_seconds_doubling_to_thirty(
     deaths: int, random: Random
 ) -> None:
     seconds = reborn_after(deaths, random)

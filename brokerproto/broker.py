@@ -16,7 +16,7 @@ from attrs import define, field
 from brokerproto.account import Gap, Repeat
 from brokerproto.broker_session import BrokerEvent, BrokerSession, Foreign, Recovered, Stale
 from brokerproto.carrier import Carrier
-from brokerproto.commands import Command, Ledger, Target, Verb
+from brokerproto.commands import Command, Key, Target, Verb
 from brokerproto.errors import (
     BrokerFullError,
     HandshakeTimeoutError,
@@ -26,6 +26,7 @@ from brokerproto.errors import (
 )
 from brokerproto.fleet import Fleet, Manner, Member, Origin
 from brokerproto.framing import Framing
+from brokerproto.ledger import Ledger
 from brokerproto.liveness import (
     LONGEST_LOOK,
     DeadlineRing,
@@ -193,20 +194,25 @@ class Broker:
                 with apart():
                     self.end(session, error)
 
-    def order(self, verb: Verb, value: int, engines: Iterable[Member]) -> Command:
+    def order(
+        self, verb: Verb, value: int, engines: Iterable[Member], key: Key | None = None
+    ) -> Command:
         """Send a command, and return its entry in the ledger.
+
+        ``brokerproto.orders`` chooses the engines, and checks before it calls this.
 
         Args:
             verb: ``DOWORK`` or ``KILL``.
             value: Milliseconds of work, 0 to 86,400,000; or an exit status, 0 to 255.
             engines: Registered ones, each once.
+            key: The caller's name for it, if there is one.
+
+        Raises:
+            KeyReusedError: The ledger keeps a command of this key.
         """
         members = list(engines)
-        now = self.seconds()
-        targets = [
-            Target(member.engine_id, member.instance, _is_plain(member)) for member in members
-        ]
-        command = self.ledger.issue(verb, value, targets, now)
+        targets = [Target(each.engine_id, each.instance, each.is_plain) for each in members]
+        command = self.ledger.issue(verb, value, targets, self.seconds(), key)
         for member in members:
             if self._write(command, member, self.seconds()) and member.session is not None:
                 _settle(member.session)
@@ -338,7 +344,7 @@ class Broker:
         if session is None or not session.is_open:
             return False
         # A plain engine's heartbeat is the only report it ever makes.
-        session.attentive = _is_plain(member)
+        session.attentive = member.is_plain
         if not self.ledger.write(command, member.engine_id, now):
             return False
         session.command(command.message, self.now)
@@ -366,14 +372,9 @@ class Broker:
             self._free(member, Manner.LOST, "closed" if error is None else str(error.code))
 
     def _free(self, member: Member, manner: Manner, cause: str) -> None:
-        end = self.fleet.end(member, manner, cause, self.now)
+        end = self.fleet.end(member, manner, cause, self.now, self.seconds())
         self.ledger.ended(member.engine_id, self.seconds())
         self.observer.engine_ended(end)
-
-
-def _is_plain(member: Member) -> bool:
-    session = member.session
-    return session is not None and session.terms is not None and session.terms.plain
 
 
 def _settle(session: BrokerSession) -> None:

@@ -9,6 +9,10 @@
           BadFrameError ... SlowReaderError     one class per code of `CODES`
         RefusedError             the other side sent FAILED
         SilentBrokerError        the other side says nothing any more
+      OrderError                 nothing was sent
+        UnknownEngineError
+        UnexpectedReachError
+        KeyReusedError
       TransportError
         InvalidURIError          also a ValueError
         ListenError
@@ -41,10 +45,12 @@ __all__ = [
     "HeartbeatTimeoutError",
     "InternalError",
     "InvalidURIError",
+    "KeyReusedError",
     "ListenError",
     "LocalProtocolError",
     "NotRegisteredError",
     "NotYourIdError",
+    "OrderError",
     "ProtocolError",
     "RefusedError",
     "RemoteProtocolError",
@@ -55,6 +61,8 @@ __all__ = [
     "SupersededError",
     "TooManyError",
     "TransportError",
+    "UnexpectedReachError",
+    "UnknownEngineError",
     "UnknownVerbError",
     "VersionError",
 ]
@@ -275,6 +283,48 @@ class SilentBrokerError(ProtocolError):
     def __init__(self, heartbeats: int, interval: int) -> None:
         self.heartbeats, self.interval = heartbeats, interval
         super().__init__(f"the broker was silent for {heartbeats} heartbeats of {interval} s")
+
+
+class OrderError(BrokerError):
+    """An order to engines cannot be carried out; nobody was sent anything."""
+
+
+class UnknownEngineError(OrderError):
+    """The order names an engine that is not registered.
+
+    Args:
+        engine_id: As it was given, which need not be an id.
+    """
+
+    def __init__(self, engine_id: str) -> None:
+        self.engine_id = engine_id
+        super().__init__(f"no engine {engine_id!r} is registered")
+
+
+class UnexpectedReachError(OrderError):
+    """The order would reach another number of engines than expected.
+
+    Args:
+        expected: How many it was to reach.
+        targets: How many it would have reached.
+    """
+
+    def __init__(self, expected: int, targets: int) -> None:
+        self.expected, self.targets = expected, targets
+        super().__init__(f"this would reach {targets} engines, and {expected} were expected")
+
+
+class KeyReusedError(OrderError):
+    """The order's key is that of another order, whose command is still kept.
+
+    Args:
+        key: The key's name.
+        command: The id of that command.
+    """
+
+    def __init__(self, key: str, command: str) -> None:
+        self.key, self.command = key, command
+        super().__init__(f"the key {key!r} belongs to command {command}, another request")
 
 
 class TransportError(BrokerError):

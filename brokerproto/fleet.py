@@ -60,6 +60,9 @@ class End:
         manner: LEFT on purpose, or LOST.
         cause: The reason of the Bye; or ``closed``, ``reset``, ``timeout``, or a code.
         totals: The life's account at that time.
+        labels: What it had said of itself.
+        ended_at: When, monotonic seconds.
+        number: Which end of all that the fleet has seen, from 1.
     """
 
     engine_id: str
@@ -69,6 +72,9 @@ class End:
     manner: Manner
     cause: str
     totals: Totals
+    labels: Mapping[str, str] = field(hash=False)
+    ended_at: float
+    number: int
 
 
 @define(eq=False)
@@ -96,6 +102,12 @@ class Member:
     since: float = 0.0
     ends: int = 0
     labels: Mapping[str, str] = NO_LABELS
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is registered, and by a hello without options."""
+        session = self.session
+        return session is not None and session.terms is not None and session.terms.plain
 
 
 @define(eq=False)
@@ -198,7 +210,7 @@ class Fleet:
         member.epoch += 1
         return member, gap
 
-    def end(self, member: Member, manner: Manner, cause: str, now: float) -> End:
+    def end(self, member: Member, manner: Manner, cause: str, now: float, ended_at: float) -> End:
         """Free a registered id, and remember how it went.
 
         Args:
@@ -206,6 +218,7 @@ class Fleet:
             manner: LEFT or LOST.
             cause: See `End`.
             now: Detector seconds.
+            ended_at: Monotonic seconds.
         """
         del self._registered[member.engine_id]
         self._gone[member.engine_id] = member
@@ -218,6 +231,9 @@ class Fleet:
             manner,
             cause,
             member.account.totals,
+            member.labels,
+            ended_at,
+            sum(self.causes.values()) + 1,
         )
         self.ends.append(end)
         member.ends += 1

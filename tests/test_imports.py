@@ -25,9 +25,9 @@ FLOORS: list[set[str]] = [
     {"states", "terms", "retry"},
     {"broker_session", "engine_session"},
     {"fleet", "commands", "worklist"},
-    {"observer", "engine"},
+    {"observer", "engine", "ledger", "selection"},
     {"broker"},
-    {"protocol", "testing"},
+    {"protocol", "testing", "orders"},
 ]
 MAY_IMPORT_TWISTED = {"brokerproto.protocol"}
 

@@ -16,7 +16,7 @@ from attrs import define, field
 from brokerproto.broker import Broker
 from brokerproto.broker_session import BrokerSession
 from brokerproto.carrier import Carrier
-from brokerproto.commands import Command, Verb
+from brokerproto.commands import Command, Key, Verb
 from brokerproto.errors import RemoteProtocolError
 from brokerproto.fleet import Member, Origin
 from brokerproto.framing import Framing
@@ -354,9 +354,11 @@ class ShadowedBroker(Broker):
         super().tick()
         self.model.ticked(self.seconds(), self.tick_length)
 
-    def order(self, verb: Verb, value: int, engines: Iterable[Member]) -> Command:
+    def order(
+        self, verb: Verb, value: int, engines: Iterable[Member], key: Key | None = None
+    ) -> Command:
         members = list(engines)
-        command = super().order(verb, value, members)
+        command = super().order(verb, value, members, key)
         ids = [member.engine_id for member in members]
         self.model.ordered(command.command, verb, value, ids, self.seconds())
         return command

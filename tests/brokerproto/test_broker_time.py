@@ -49,6 +49,18 @@ def test_silence_makes_an_engine_late_and_then_lost(bench: Bench) -> None:
     assert bench.registers("a").session.is_open
 
 
+def test_an_end_is_dated_by_the_clock_and_its_length_by_the_detector(bench: Bench) -> None:
+    caller = bench.registers("a")
+    bench.passes(2)
+    # The broker stands still, and for that long its detector does not count.
+    bench.clock.advance(30)
+    bench.broker.tick()
+    caller.goes()
+    (end,) = bench.broker.fleet.ends
+    assert end.ended_at == bench.clock.now
+    assert 2 < end.duration < 4
+
+
 @pytest.mark.fault("C058")
 @pytest.mark.parametrize(
     ("silence", "events"),

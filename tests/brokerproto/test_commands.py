@@ -10,11 +10,11 @@ from brokerproto.commands import (
     COMMANDS_KEPT,
     Command,
     Latency,
-    Ledger,
     Step,
     Target,
     Verb,
 )
+from brokerproto.ledger import Ledger
 from brokerproto.messages import DoWork, Kill, Report
 
 RICH = Target("e", "a1")

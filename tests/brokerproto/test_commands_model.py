@@ -8,7 +8,8 @@ from attrs import define
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from brokerproto.commands import Command, Ledger, Step, Target, Verb
+from brokerproto.commands import Command, Step, Target, Verb
+from brokerproto.ledger import Ledger
 from brokerproto.messages import Report
 
 TICK = 0.125

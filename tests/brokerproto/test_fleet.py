@@ -57,7 +57,7 @@ def test_a_session_that_holds_no_registration_has_no_member() -> None:
     assert fleet.member_of(fresh) is None
     assert fleet.member_of(refused) is None
     session = member.session
-    fleet.end(member, Manner.LOST, "closed", 1.0)
+    fleet.end(member, Manner.LOST, "closed", 1.0, 7.0)
     assert session is not None
     assert fleet.member_of(session) is None
 
@@ -89,7 +89,7 @@ def test_each_registration_of_an_id_raises_its_epoch() -> None:
     for epoch, instance in enumerate(["a1", "a1", "b2", None, None], 1):
         member, _ = register(fleet, life(instance=instance), epoch)
         assert (member.epoch, member.since) == (epoch, epoch)
-        fleet.end(member, Manner.LOST, "closed", epoch)
+        fleet.end(member, Manner.LOST, "closed", epoch, 7.0)
 
 
 @pytest.mark.parametrize("instance", ["a1", "b2", None])
@@ -98,7 +98,7 @@ def test_labels_are_those_of_the_last_registration(instance: str | None) -> None
     member, _ = register(fleet, life())
     assert member.labels == {}
     for labels in ({"node": "n1", "spot": ""}, {"zone": "2"}, NO_LABELS):
-        fleet.end(member, Manner.LOST, "closed", 0.0)
+        fleet.end(member, Manner.LOST, "closed", 0.0, 7.0)
         before = member.labels
         member, _ = register(fleet, evolve(life(instance=instance), labels=labels))
         assert member.labels == labels != before
@@ -108,13 +108,13 @@ def test_a_known_life_goes_on_and_misses_what_was_sent_meanwhile() -> None:
     fleet = Fleet()
     member, _ = register(fleet, life())
     beat(member, 1, 2)
-    fleet.end(member, Manner.LOST, "reset", 3.0)
+    fleet.end(member, Manner.LOST, "reset", 3.0, 7.0)
     again, gap = register(fleet, life(5), 9.0)
     assert again is member
     assert gap == Gap(3, 5)
     assert fleet.totals == Totals(2, 3, 0)
     assert again.account.counted_at == 9.0
-    fleet.end(again, Manner.LOST, "reset", 9.0)
+    fleet.end(again, Manner.LOST, "reset", 9.0, 7.0)
     _, gap = register(fleet, life(5), 10.0)
     assert gap is None
 
@@ -122,7 +122,7 @@ def test_a_known_life_goes_on_and_misses_what_was_sent_meanwhile() -> None:
 def test_a_known_life_that_goes_back_is_refused_and_stays_known() -> None:
     fleet = Fleet()
     member, _ = register(fleet, life(4))
-    fleet.end(member, Manner.LOST, "reset", 1.0)
+    fleet.end(member, Manner.LOST, "reset", 1.0, 7.0)
     with pytest.raises(SequenceRegressedError):
         register(fleet, life(3), 2.0)
     assert (len(fleet), fleet.remembered, member.epoch) == (0, 1, 1)
@@ -137,7 +137,7 @@ def test_a_new_life_begins_an_account_of_its_own(before: str | None, after: str 
     fleet = Fleet()
     member, _ = register(fleet, life(instance=before))
     beat(member, 1, 3)
-    fleet.end(member, Manner.LOST, "reset", 1.0)
+    fleet.end(member, Manner.LOST, "reset", 1.0, 7.0)
     member, gap = register(fleet, life(1, after), 2.0)
     assert gap is None
     assert (member.account.first, member.account.joined) == (1, True)
@@ -150,10 +150,16 @@ def test_a_new_life_begins_an_account_of_its_own(before: str | None, after: str 
 def test_an_end_says_who_went_how_and_with_which_account() -> None:
     fleet = Fleet()
     there = Origin("192.0.2.7:1", "inproc://x")
-    member, _ = register(fleet, life(), 1.0, there)
+    labels = {"node": "aks-1"}
+    member, _ = register(fleet, evolve(life(), labels=labels), 1.0, there)
     beat(member, 1, 3, 3)
-    end = fleet.end(member, Manner.LEFT, "killed", 4.5)
-    assert end == End("e", 1, there, 3.5, Manner.LEFT, "killed", Totals(2, 1, 1))
+    end = fleet.end(member, Manner.LEFT, "killed", 4.5, 7.0)
+    assert end == End(
+        *("e", 1, there, 3.5, Manner.LEFT, "killed", Totals(2, 1, 1)),
+        labels=labels,
+        ended_at=7.0,
+        number=1,
+    )
     assert list(fleet.ends) == [end]
     assert (member.session, len(fleet), fleet.get("e")) == (None, 0, None)
     assert fleet.remembered == 1
@@ -169,7 +175,7 @@ def test_ends_are_counted_by_manner_and_cause() -> None:
     ]
     for manner, cause in ways:
         member, _ = register(fleet, life())
-        fleet.end(member, manner, cause, 0.0)
+        fleet.end(member, manner, cause, 0.0, 7.0)
     assert fleet.causes == {
         (Manner.LEFT, "bye"): 1,
         (Manner.LOST, "bye"): 1,
@@ -182,11 +188,11 @@ def test_reasons_of_leaving_are_counted_up_to_a_hundred_and_causes_of_loss_alway
     fleet = Fleet()
     for n in range(102):
         member, _ = register(fleet, life())
-        fleet.end(member, Manner.LEFT, f"reason-{n}", 0.0)
+        fleet.end(member, Manner.LEFT, f"reason-{n}", 0.0, 7.0)
     member, _ = register(fleet, life())
-    fleet.end(member, Manner.LEFT, "reason-0", 0.0)
+    fleet.end(member, Manner.LEFT, "reason-0", 0.0, 7.0)
     member, _ = register(fleet, life())
-    fleet.end(member, Manner.LOST, "reset", 0.0)
+    fleet.end(member, Manner.LOST, "reset", 0.0, 7.0)
     assert fleet.causes[Manner.LEFT, "reason-0"] == 2
     assert fleet.causes[Manner.LEFT, "reason-99"] == 1
     assert fleet.causes[Manner.LEFT, "other"] == 2
@@ -210,7 +216,7 @@ def test_an_id_is_forgotten_with_its_last_end() -> None:
     for name, seq in (("a", 0), ("b", 0), ("a", 1), ("c", 0)):
         member, _ = register(fleet, life(seq, engine_id=name))
         beat(member, seq + 1)
-        fleet.end(member, Manner.LOST, "closed", 0.0)
+        fleet.end(member, Manner.LOST, "closed", 0.0, 7.0)
     assert [end.engine_id for end in fleet.ends] == ["a", "c"]
     assert fleet.remembered == 2
     # What was forgotten begins anew, and joins at the number that it brings.
@@ -224,12 +230,12 @@ def test_an_id_is_forgotten_with_its_last_end() -> None:
 def test_a_registered_id_is_not_forgotten_with_its_ends() -> None:
     fleet = Fleet(ends_kept=1)
     member, _ = register(fleet, life())
-    fleet.end(member, Manner.LOST, "closed", 0.0)
+    fleet.end(member, Manner.LOST, "closed", 0.0, 7.0)
     register(fleet, life())
     other, _ = register(fleet, life(engine_id="other"))
-    fleet.end(other, Manner.LOST, "closed", 0.0)
+    fleet.end(other, Manner.LOST, "closed", 0.0, 7.0)
     assert (member.ends, fleet.get("e"), fleet.remembered) == (0, member, 2)
-    fleet.end(member, Manner.LOST, "closed", 0.0)
+    fleet.end(member, Manner.LOST, "closed", 0.0, 7.0)
     assert (member.ends, fleet.remembered, member.epoch) == (1, 1, 2)
 
 
@@ -239,7 +245,7 @@ def test_a_fleet_that_keeps_no_ends_remembers_nobody() -> None:
     for cycle in range(10_000):
         member, _ = register(fleet, life(engine_id=f"e{cycle % 1000}"))
         beat(member, 1)
-        fleet.end(member, Manner.LOST, "closed", 0.0)
+        fleet.end(member, Manner.LOST, "closed", 0.0, 7.0)
     assert (len(fleet), fleet.remembered, len(fleet.ends)) == (0, 0, 0)
     assert fleet.totals == Totals(10_000, 0, 0)
 
@@ -247,6 +253,6 @@ def test_a_fleet_that_keeps_no_ends_remembers_nobody() -> None:
 def test_engines_come_in_the_order_of_their_registration() -> None:
     fleet = Fleet()
     members = {name: register(fleet, life(engine_id=name))[0] for name in ("b", "a", "c")}
-    fleet.end(members["b"], Manner.LOST, "closed", 0.0)
+    fleet.end(members["b"], Manner.LOST, "closed", 0.0, 7.0)
     register(fleet, life(engine_id="b"))
     assert [member.engine_id for member in fleet] == ["a", "c", "b"]

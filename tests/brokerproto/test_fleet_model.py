@@ -43,7 +43,7 @@ class FleetMachine(RuleBasedStateMachine):
         self.now = 0.0
         self.known: dict[str, Known] = {}
         self.members: dict[str, Member] = {}
-        self.ends: list[tuple[str, int, float]] = []
+        self.ends: list[tuple[str, int, float, float, int]] = []
         self.causes: Counter[tuple[Manner, str]] = Counter()
         self.counted = self.missed = self.repeated = 0
 
@@ -105,7 +105,7 @@ class FleetMachine(RuleBasedStateMachine):
         known = self.known.get(name)
         if known is None or not known.registered:
             return
-        end = self.fleet.end(self.members.pop(name), manner, cause, self.now)
+        end = self.fleet.end(self.members.pop(name), manner, cause, self.now, self.now + 7)
         assert (end.engine_id, end.epoch, end.manner, end.cause) == (
             name,
             known.epoch,
@@ -114,9 +114,10 @@ class FleetMachine(RuleBasedStateMachine):
         )
         known.registered = False
         self.causes[manner, cause] += 1
-        self.ends.append((name, known.epoch, self.now - known.since))
+        number = self.causes.total()
+        self.ends.append((name, known.epoch, self.now - known.since, self.now + 7, number))
         self.ends = self.ends[len(self.ends) - min(len(self.ends), self.fleet.ends_kept) :]
-        kept = {name for name, _, _ in self.ends}
+        kept = {name for name, *_ in self.ends}
         for gone in [n for n, each in self.known.items() if not each.registered and n not in kept]:
             del self.known[gone]
 
@@ -142,7 +143,10 @@ class FleetMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_last_ends_are_kept(self) -> None:
-        kept = [(end.engine_id, end.epoch, end.duration) for end in self.fleet.ends]
+        kept = [
+            (end.engine_id, end.epoch, end.duration, end.ended_at, end.number)
+            for end in self.fleet.ends
+        ]
         assert kept == self.ends
         assert self.fleet.causes == self.causes
         for manner in Manner:
@@ -153,7 +157,7 @@ class FleetMachine(RuleBasedStateMachine):
         if not hasattr(self, "fleet"):
             return
         for member in list(self.fleet):
-            self.fleet.end(member, Manner.LOST, "closed", self.now)
+            self.fleet.end(member, Manner.LOST, "closed", self.now, 7.0)
         assert self.fleet.totals == Totals(self.counted, self.missed, self.repeated)
         assert self.fleet.remembered <= self.fleet.ends_kept
         assert len(self.fleet) == 0

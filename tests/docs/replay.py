@@ -26,6 +26,7 @@ from brokerproto.wire import decode
 BOOT = "7d1f0c22"
 
 _PASS = re.compile(r"([0-9.]+) s pass")
+_STILL = re.compile(r"the broker stands still for ([0-9]+) s")
 _ORDER = re.compile(r"(DOWORK|KILL) ([0-9]+) is ordered")
 
 
@@ -107,6 +108,8 @@ class BrokerSide(Side):
         if order is not None:
             verb: Verb = "KILL" if order[1] == "KILL" else "DOWORK"
             self.broker.order(verb, int(order[2]), self.broker.fleet)
+        elif still := _STILL.fullmatch(event):
+            self.clock.advance(float(still[1]))
         elif event == "the broker stops":
             self.broker.close(DrainingError("the broker stops"))
         else:

@@ -86,6 +86,31 @@ def test_killed_virtual_engines_come_back_as_new_lives(stage: Stage, broker: Bro
     assert stats["missed"] == 0
 
 
+def test_killed_engine_that_respawns_comes_back_as_a_new_life_and_works(
+    stage: Stage, broker: BrokerProgram
+) -> None:
+    engine = stage.engines(broker.address, "phoenix", "--respawn", "--label", "node=n1")
+    broker.until(registered=1, heartbeats=1)
+    answer = broker.api.ask("/kill", code=3, engine="phoenix", wait=10)
+    assert (answer["targets"], answer["states"]["done"]) == (1, 1)
+    broker.until(registered=1, registrations=2)
+    again = broker.engines()["phoenix"]
+    # A new life: its number begins at 0, and nothing of the old one is missing.
+    assert (again["epoch"], again["account"]["first"], again["account"]["joined"]) == (2, 0, False)
+    answer = broker.api.ask("/dowork", time=50, wait=10)
+    assert (answer["targets"], answer["states"]["done"]) == (1, 1)
+    assert engine.process.poll() is None
+    said = messages(engine)
+    registered = [n for n, message in enumerate(said) if message.startswith("registered at ")]
+    [killed] = [n for n, message in enumerate(said) if "was killed by the broker with 3" in message]
+    assert said[killed].startswith("phoenix was killed by the broker with 3; starts again in ")
+    assert [said[n].partition(", ")[2][:8] for n in registered] == ["epoch 1;", "epoch 2;"]
+    assert registered[0] < killed < registered[1]
+    stats = leave(broker, engine)
+    assert stats["causes"] == {"left:killed": 1, "left:stopped": 1}
+    assert stats["missed"] == 0
+
+
 @pytest.mark.fault("C056")
 def test_kill_9_of_an_engines_process_is_noticed_at_once(
     stage: Stage, broker: BrokerProgram

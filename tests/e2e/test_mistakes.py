@@ -54,6 +54,11 @@ MISTAKES = [
     Mistake((*ENGINE, "--broker", "tcp://*:1337"), "* is for listening"),
     Mistake((*ENGINE, "--nosuch\x1b[31m\n"), r"option --nosuch\x1b[31m\n not recognized"),
     Mistake(ENGINE, "ENGINE_COUNT: '0' is not", {"ENGINE_COUNT": "0"}),
+    Mistake((*ENGINE, "--label", "node=$(NODE_NAME)"), "--label: 'node=$(NODE_NAME)' is not a"),
+    Mistake(
+        (*ENGINE, *(f"--label={name}={256 * 'v'}" for name in "abcd")),
+        "bytes too long together: a broker reads 1024 bytes of a hello",
+    ),
 ]
 
 

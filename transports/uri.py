@@ -1,5 +1,6 @@
-"""The one parser of addresses: ``scheme://host:port/path?key=value&key=value``.
+"""The one parser of addresses, in two forms.
 
+``scheme://host:port/path?key=value&key=value`` has parts; ``scheme:rest`` is opaque.
 What an address may look like stands here; what a scheme makes of it, in the
 scheme's own file. The rules:
 
@@ -8,8 +9,12 @@ scheme's own file. The rules:
 * A scheme of ``a-z 0-9 + . -``; capitals are read as small letters.
 * A host is a name, an IPv4 address, an IPv6 address in brackets, or ``*`` for
   every address of both families. Neither a user nor a fragment.
+* In a host's place may stand an abstract name, ``@name`` of
+  ``A-Z a-z 0-9 _ . -``; it has neither port nor path.
 * A port of 0 to 65535; 0 lets the system choose.
 * Every option has a value and stands once.
+* What is opaque begins with a letter, and is kept as it is written: in it no
+  character has a meaning here.
 """
 
 from __future__ import annotations
@@ -31,6 +36,8 @@ _KEY = re.compile(r"[a-z][a-z0-9_-]*")
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _ZONE = re.compile(r"[A-Za-z0-9_.-]+")
 _LONGEST_NAME = 253
+_ABSTRACT = re.compile(r"@[A-Za-z0-9_.-]+")
+_OPAQUE = re.compile(r"[A-Za-z][!-~]*")
 _LIKE_IPV4 = re.compile(r"[0-9]+(\.[0-9]+)+")
 _PORT = re.compile(r"[0-9]{1,5}")
 _FORBIDDEN = re.compile(r"[^!-~]")
@@ -52,10 +59,12 @@ class URI:
 
     Attributes:
         scheme: Lower case, such as ``tcp`` or ``zmq+tcp``.
-        host: A name, an address without brackets, ``*``, or empty.
+        host: A name, an address without brackets, ``*``, ``@name``, or empty.
         port: 0 to 65535, or None where none was given.
         path: Empty, or from its first ``/`` on, with every ``%XX`` resolved.
         options: What follows the ``?``, in order; it cannot be changed.
+        opaque: What follows the colon of ``scheme:rest``; else empty. Whoever
+            has it has no other part.
 
     Raises:
         InvalidURIError: A part is not as the rules above demand.
@@ -66,17 +75,18 @@ class URI:
     port: int | None = None
     path: str = ""
     options: Mapping[str, str] = field(factory=dict, converter=_immutable, hash=False)
+    opaque: str = ""
 
     def __attrs_post_init__(self) -> None:
         problem = (
             _problem_of_scheme(self.scheme)
+            or _problem_of_opaque(self.opaque)
             or _problem_of_host(self.host)
             or _problem_of_port(self.port)
             or _problem_of_path(self.path)
             or _problem_of_options(self.options)
+            or _problem_of_what_stands_together(self)
         )
-        if problem is None and not self.host and (self.port is not None or not self.path):
-            problem = "the host is missing; * means every address"
         if problem is not None:
             raise self.refusal(problem)
 
@@ -93,6 +103,8 @@ class URI:
             raise InvalidURIError(text, exc.problem) from None
 
     def __str__(self) -> str:
+        if self.opaque:
+            return f"{self.scheme}:{self.opaque}"
         host = f"[{self.host}]" if ":" in self.host else self.host
         port = "" if self.port is None else f":{self.port}"
         path = quote(self.path, _PLAIN_IN_PATH, errors="replace")
@@ -116,6 +128,11 @@ class URI:
         mapped = getattr(address, "ipv4_mapped", None)
         return (mapped or address).is_loopback
 
+    @property
+    def is_abstract(self) -> bool:
+        """Tell whether an abstract name stands in the place of a host."""
+        return self.host.startswith("@")
+
     def refusal(self, problem: str) -> InvalidURIError:
         """Make the error that says `problem` about this address."""
         return InvalidURIError(str(self), problem)
@@ -128,8 +145,13 @@ class URI:
             path: Likewise; a mere ``/`` counts as none.
 
         Raises:
-            InvalidURIError: It does not fit. An empty host fits no scheme with a port.
+            InvalidURIError: It does not fit, as no opaque address and no abstract
+                name does. An empty host fits no scheme with a port.
         """
+        if self.opaque:
+            raise self.refusal(f"two slashes are missing, as in {self.scheme}://")
+        if self.is_abstract:
+            raise self.refusal(f"an address of {self.scheme}:// has no abstract name (@)")
         if port and self.port is None:
             raise self.refusal(f"the port is missing, as in {self.scheme}://host:1337")
         if not port and self.port is not None:
@@ -166,14 +188,17 @@ def _parsed(text: str) -> URI:
             f"{forbidden.group()!a} may not stand in an address;"
             " only printable ASCII without spaces may",
         )
-    scheme, separator, rest = text.partition("://")
-    if not separator:
+    scheme, _, rest = text.partition(":")
+    if _OPAQUE.fullmatch(rest):
+        return URI(scheme.lower(), opaque=rest)
+    if not rest.startswith("//"):
         raise InvalidURIError(text, "the scheme is missing, as in tcp://host:1337")
+    rest = rest[2:]
     if "#" in rest:
         raise InvalidURIError(text, "a fragment (#) means nothing in an address")
     location, question_mark, query = rest.partition("?")
     authority, slash, path = location.partition("/")
-    if "@" in authority:
+    if "@" in authority[1:]:
         raise InvalidURIError(text, "a user or password (@) has no place in an address")
     if question_mark and not query:
         raise InvalidURIError(text, "no option follows the question mark")
@@ -233,9 +258,19 @@ def _problem_of_scheme(scheme: str) -> str | None:
     return f"{scheme!r} is no scheme; one begins with a letter and has a-z, 0-9, +, . and -"
 
 
+def _problem_of_opaque(opaque: str) -> str | None:
+    if not opaque or _OPAQUE.fullmatch(opaque):
+        return None
+    return "what follows the colon is not printable ASCII that begins with a letter"
+
+
 def _problem_of_host(host: str) -> str | None:
     if host in ("", "*"):
         return None
+    if host.startswith("@"):
+        return None if _ABSTRACT.fullmatch(host) else f"{host!r} is no abstract name"
+    if host in (".", ".."):
+        return f"{host!r} is no host name; a path begins with /, as in ipc:///run/broker.sock"
     if ":" in host:
         zone = host.partition("%")[2]
         try:
@@ -273,4 +308,16 @@ def _problem_of_options(options: Mapping[str, str]) -> str | None:
             return f"{key!r} is no name of an option"
         if not value.isprintable():
             return f"a character of the option {key!r} cannot be printed"
+    return None
+
+
+def _problem_of_what_stands_together(uri: URI) -> str | None:
+    if uri.opaque:
+        alone = not uri.host and uri.port is None and not uri.path and not uri.options
+        return None if alone else "an opaque address has no other parts"
+    if uri.is_abstract:
+        alone = uri.port is None and not uri.path
+        return None if alone else "an abstract name (@) has neither port nor path"
+    if not uri.host and (uri.port is not None or not uri.path):
+        return "the host is missing; * means every address"
     return None

@@ -29,16 +29,30 @@ HOSTS = st.one_of(
 )
 PRINTABLE = st.characters(codec="utf-8").filter(str.isprintable)
 TEXTS = st.text(PRINTABLE | st.sampled_from("%&=#?/ +;"), max_size=12)
-URIS = st.builds(
-    URI,
-    scheme=st.from_regex(r"[a-z][a-z0-9+.-]{0,10}", fullmatch=True),
-    host=HOSTS,
-    port=st.none() | st.integers(0, 65535),
-    path=st.just("") | TEXTS.map(lambda text: "/" + text),
-    options=st.dictionaries(st.from_regex(r"[a-z][a-z0-9_-]{0,8}", fullmatch=True), TEXTS),
+SCHEMES = st.from_regex(r"[a-z][a-z0-9+.-]{0,10}", fullmatch=True)
+PATHS = TEXTS.map(lambda text: "/" + text)
+OPTIONS = st.dictionaries(st.from_regex(r"[a-z][a-z0-9_-]{0,8}", fullmatch=True), TEXTS)
+ABSTRACT = st.from_regex(r"@[A-Za-z0-9_.-]{1,20}", fullmatch=True)
+OPAQUE = st.from_regex(r"[A-Za-z][!-~]{0,30}", fullmatch=True)
+URIS = st.one_of(
+    st.builds(
+        URI,
+        scheme=SCHEMES,
+        host=HOSTS,
+        port=st.none() | st.integers(0, 65535),
+        path=st.just("") | PATHS,
+        options=OPTIONS,
+    ),
+    st.builds(URI, scheme=SCHEMES, path=PATHS, options=OPTIONS),
+    st.builds(URI, scheme=SCHEMES, host=ABSTRACT, options=OPTIONS),
+    st.builds(URI, scheme=SCHEMES, opaque=OPAQUE),
 )
-SIGNS = st.sampled_from(["://", ":", "/", "?", "&", "=", "#", "@", "[", "]", "%", " ", "\n", "\0"])
-WORDS = st.sampled_from(["tcp", "inproc", "host", "::1", "*", "127.0.0.1", "1337", "framing", "é"])
+SIGNS = st.sampled_from(
+    ["://", ":", "/", "?", "&", "=", "#", "@", "[", "]", "%", "\\", " ", "\n", "\0"]
+)
+WORDS = st.sampled_from(
+    ["tcp", "inproc", "twisted", "host", "::1", "*", "127.0.0.1", "1337", "framing", "é"]
+)
 
 
 @given(URIS)
@@ -53,6 +67,13 @@ def test_parse_inverts_str(uri: URI) -> None:
 @given(URIS)
 def test_text_of_an_address_is_printable_ascii_without_spaces(uri: URI) -> None:
     assert all("!" <= character <= "~" for character in str(uri))
+
+
+@given(SCHEMES, OPAQUE)
+def test_what_is_opaque_is_kept_as_it_is_written(scheme: str, opaque: str) -> None:
+    text = f"{scheme}:{opaque}"
+    assert URI.parse(text).opaque == opaque
+    assert str(URI.parse(text)) == text
 
 
 @given(st.text() | st.lists(SIGNS | WORDS).map("".join))
@@ -93,6 +114,12 @@ def test_one_changed_character_raises_nothing_else(uri: URI, data: st.DataObject
         ("ws://h:1/a?b=c&d=", URI("ws", "h", 1, "/a", {"b": "c", "d": ""})),
         ("x://h?k=%2Fa%26b&cert=/a=b?c", URI("x", "h", options={"k": "/a&b", "cert": "/a=b?c"})),
         ("x://h?o=%C3%A9", URI("x", "h", None, "", {"o": "é"})),
+        ("ipc://@name", URI("ipc", "@name")),
+        ("ipc://@.a-b_C?framing=lines", URI("ipc", "@.a-b_C", options={"framing": "lines"})),
+        ("ipc:///a?mode=660", URI("ipc", "", None, "/a", {"mode": "660"})),
+        ("twisted:tcp:1337", URI("twisted", opaque="tcp:1337")),
+        ("Twisted:Tcp:HOST=a\\:b:c=%41?#@[", URI("twisted", opaque="Tcp:HOST=a\\:b:c=%41?#@[")),
+        ("tcp:host://1", URI("tcp", opaque="host://1")),
     ],
 )  # fmt: skip
 def test_address_is_read_in_parts(text: str, uri: URI) -> None:
@@ -105,7 +132,14 @@ def test_address_is_read_in_parts(text: str, uri: URI) -> None:
         ("", "scheme"),
         ("1337", "scheme"),
         ("127.0.0.1:1337", "scheme"),
-        ("twisted:tcp:1337", "scheme"),
+        ("localhost:1337", "scheme"),
+        ("tcp:/127.0.0.1:1337", "scheme"),
+        ("twisted:", "scheme"),
+        ("twisted::tcp", "scheme"),
+        ("twisted:/run/socket", "scheme"),
+        ("twisted:\\tcp", "scheme"),
+        ("1tcp:host", "no scheme"),
+        ("twisted:unix:/a b", "' '"),
         ("://host:1", "scheme"),
         ("1tcp://host:1", "scheme"),
         ("t_p://host:1", "scheme"),
@@ -134,6 +168,13 @@ def test_address_is_read_in_parts(text: str, uri: URI) -> None:
         ("tcp://" + "a" * 64 + ":1", "no host name"),
         ("tcp://" + "a." * 127 + ":1", "no host name"),
         ("tcp://user@host:1", "@"),
+        ("tcp://@user@host:1", "@"),
+        ("tcp://@host:1", "neither port nor path"),
+        ("ipc://@host/path", "neither port nor path"),
+        ("ipc://@", "abstract name"),
+        ("ipc://@a~b", "abstract name"),
+        ("ipc://./a.sock", "begins with /"),
+        ("ipc://../a.sock", "begins with /"),
         ("tcp://user:secret@host:1", "@"),
         ("tcp://host:1#top", "#"),
         ("tcp://host:1?", "question mark"),
@@ -176,6 +217,16 @@ def test_refusal_names_what_is_wrong(text: str, names: str) -> None:
         {"scheme": "tcp", "host": "h", "options": {"a": "\ud800"}},
         {"scheme": "tcp", "port": 1},
         {"scheme": "tcp"},
+        {"scheme": "ipc", "host": "@"},
+        {"scheme": "ipc", "host": "@a", "port": 1},
+        {"scheme": "ipc", "host": "@a", "path": "/"},
+        {"scheme": "twisted", "opaque": "1337"},
+        {"scheme": "twisted", "opaque": "tcp:1 "},
+        {"scheme": "twisted", "opaque": "tcp:\xe9"},
+        {"scheme": "twisted", "opaque": "tcp:1", "host": "h"},
+        {"scheme": "twisted", "opaque": "tcp:1", "port": 1},
+        {"scheme": "twisted", "opaque": "tcp:1", "path": "/"},
+        {"scheme": "twisted", "opaque": "tcp:1", "options": {"a": "1"}},
     ],
 )
 def test_no_malformed_address_can_be_made(parts: dict[str, Any]) -> None:
@@ -217,6 +268,11 @@ def test_loopback_is_known_without_a_look_up(host: str, *, loopback: bool) -> No
     assert URI("tcp", host, 1).is_loopback is loopback
 
 
+def test_address_without_a_host_is_not_known_to_be_loopback() -> None:
+    for uri in URI("ipc", path="/a"), URI("ipc", "@localhost"), URI("twisted", opaque="localhost"):
+        assert not uri.is_loopback
+
+
 @pytest.mark.parametrize(
     ("text", "parts", "names"),
     [
@@ -225,6 +281,10 @@ def test_loopback_is_known_without_a_look_up(host: str, *, loopback: bool) -> No
         ("tcp://h:1/a", {"port": True, "path": False}, "path"),
         ("ipc://h", {"port": False, "path": True}, "path"),
         ("inproc:///", {"port": False, "path": False}, "host"),
+        ("inproc://@h", {"port": False, "path": False}, "abstract name"),
+        ("ipc://@h", {"port": False, "path": True}, "abstract name"),
+        ("tcp:host:1", {"port": True, "path": False}, "two slashes"),
+        ("inproc:h", {"port": False, "path": False}, "two slashes"),
     ],
 )
 def test_parts_that_do_not_fit_a_scheme_are_refused(

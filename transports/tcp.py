@@ -1,4 +1,4 @@
-"""``tcp://host:port``: plain TCP, and the words in which it fails.
+"""``tcp://host:port``: plain TCP.
 
 Dialling looks a name up anew each time and tries all its addresses, 5 s each.
 Listening on ``*`` takes both families, on a name its first IPv4 address, or its
@@ -8,7 +8,6 @@ first IPv6 address where it has none.
 from __future__ import annotations
 
 import errno
-import os
 import socket
 from ipaddress import IPv6Address as IPv6Number
 from typing import Any
@@ -18,12 +17,7 @@ from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
-from twisted.internet.error import (
-    CannotListenError,
-    ConnectError,
-    DNSLookupError,
-    TimeoutError,  # noqa: A004 - Twisted's name for it
-)
+from twisted.internet.error import CannotListenError, ConnectError, DNSLookupError
 from twisted.internet.interfaces import (
     IListeningPort,
     IProtocol,
@@ -37,9 +31,19 @@ from zope.interface import implementer
 
 from brokerproto.errors import DialError, ListenError
 from transports.interfaces import ITransport
+from transports.profile import Profile
+from transports.reasons import dial_reason, listen_reason
 from transports.uri import URI
 
-__all__ = ["BACKLOG", "DIAL_TIMEOUT", "TCPTransport", "set_user_timeout", "transport"]
+__all__ = [
+    "BACKLOG",
+    "DIAL_TIMEOUT",
+    "TCPTransport",
+    "set_no_delay",
+    "set_user_timeout",
+    "socket_of",
+    "transport",
+]
 
 BACKLOG = 4096
 """Connections that wait to be accepted; the system may allow fewer."""
@@ -65,6 +69,7 @@ class TCPTransport:
 
     scheme = "tcp"
     framing = "lines"
+    profile = Profile(unreachable="tcp://255.255.255.255:1337", unlistenable="tcp://192.0.2.1:0")
 
     def client_endpoint(self, reactor: Any, uri: URI) -> IStreamClientEndpoint:
         """See `ITransport`; neither host ``*`` nor port 0 can be dialled."""
@@ -96,24 +101,44 @@ def set_user_timeout(transport: Any, seconds: float) -> bool:
     """Give a connection up when what it sent stays unacknowledged so long.
 
     Args:
-        transport: A connected Twisted transport, of any kind.
+        transport: A connected Twisted transport, of any kind; what wraps a TCP
+            connection, as TLS does, is looked through.
         seconds: More than 0; rounded to whole milliseconds, 1 ms at least, and to no
             more than the system can count, 24 days.
 
     Returns:
         False where that cannot be had: on another platform than Linux, or
-        where the transport has no TCP socket.
+        where there is no TCP socket.
     """
     option = getattr(socket, "TCP_USER_TIMEOUT", None)
-    handle = getattr(transport, "getHandle", None)
-    if option is None or handle is None:
+    sock = socket_of(transport)
+    if option is None or sock is None:
         return False
     try:
         milliseconds = min(max(1, round(seconds * 1000)), _MOST_MILLISECONDS)
-        handle().setsockopt(socket.IPPROTO_TCP, option, milliseconds)
+        sock.setsockopt(socket.IPPROTO_TCP, option, milliseconds)
     except OSError:
         return False
     return True
+
+
+def set_no_delay(sock: Any) -> None:
+    """Have each small write sent at once, where `sock` is a TCP socket."""
+    # A frame is small and awaited; Nagle's algorithm would hold the second one
+    # back until the first is acknowledged.
+    if getattr(sock, "family", None) in (socket.AF_INET, socket.AF_INET6):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def socket_of(transport: Any) -> Any:
+    """Find the socket of a Twisted transport, below what wraps it; None if it has none."""
+    while transport is not None:
+        handle = getattr(transport, "getHandle", lambda: None)()
+        # That of TLS is its state, and has no socket's options.
+        if hasattr(handle, "setsockopt"):
+            return handle
+        transport = getattr(transport, "transport", None)
+    return None
 
 
 def _port_of(uri: URI) -> int:
@@ -121,13 +146,6 @@ def _port_of(uri: URI) -> int:
     uri.check_options(_OPTIONS)
     assert uri.port is not None
     return uri.port
-
-
-def _set_no_delay(sock: socket.socket | None) -> None:
-    # A frame is small and awaited; Nagle's algorithm would hold the second one
-    # back until the first is acknowledged.
-    if sock is not None:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 @implementer(IStreamClientEndpoint)
@@ -149,27 +167,12 @@ class _ClientEndpoint:
         return HostnameEndpoint(self.reactor, host, self.port, DIAL_TIMEOUT)
 
     def _connected(self, protocol: IProtocol) -> IProtocol:
-        handle = getattr(getattr(protocol, "transport", None), "getHandle", None)
-        if handle is not None:
-            _set_no_delay(handle())
+        set_no_delay(socket_of(getattr(protocol, "transport", None)))
         return protocol
 
     def _failed(self, failure: Failure) -> Failure:
         failure.trap(ConnectError, DNSLookupError)
-        return Failure(DialError(str(self.uri), _reason(failure.value)))
-
-
-def _reason(error: BaseException | None) -> str:
-    """Say in words why dialling failed."""
-    if isinstance(error, DNSLookupError):
-        return "no such host"
-    if isinstance(error, TimeoutError):
-        return f"no answer within {DIAL_TIMEOUT:g} s"
-    number = getattr(error, "osError", None)
-    if not isinstance(number, int):
-        return str(error)
-    words = os.strerror(number)
-    return words[:1].lower() + words[1:]
+        return Failure(DialError(str(self.uri), dial_reason(failure.value, DIAL_TIMEOUT)))
 
 
 @implementer(IStreamServerEndpoint)
@@ -183,12 +186,10 @@ class _ServerEndpoint:
         """Listen; the Deferred has already fired when this returns."""
         try:
             port = self._listen(protocolFactory)
-        except CannotListenError as exc:
-            return fail(self._refused(exc.socketError))
-        except OSError as exc:
+        except (CannotListenError, OSError) as exc:
             return fail(self._refused(exc))
         # Accepted connections inherit it, which saves a call for each.
-        _set_no_delay(getattr(port, "socket", None))
+        set_no_delay(getattr(port, "socket", None))
         return succeed(port)
 
     def _listen(self, factory: IProtocolFactory) -> IListeningPort:
@@ -201,11 +202,9 @@ class _ServerEndpoint:
         listening: IListeningPort = self.reactor.listenTCP(self.port, factory, BACKLOG, interface)
         return listening
 
-    def _refused(self, error: Any) -> ListenError:
-        if isinstance(error, socket.gaierror):
-            return ListenError(str(self.uri), f"no such host as {self.uri.host}")
-        number = getattr(error, "errno", None)
-        reason = os.strerror(number) if isinstance(number, int) else str(error)
+    def _refused(self, error: BaseException) -> ListenError:
+        no_host = isinstance(error, socket.gaierror)
+        reason = f"no such host as {self.uri.host}" if no_host else listen_reason(error)
         return ListenError(str(self.uri), reason)
 
 

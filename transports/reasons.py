@@ -1,0 +1,60 @@
+"""The words in which dialling and listening fail, the same for every transport."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+
+from twisted.internet.error import (
+    CannotListenError,
+    DNSLookupError,
+    TimeoutError,  # noqa: A004 - Twisted's name for it
+)
+
+__all__ = ["dial_reason", "listen_reason"]
+
+# The system's own words for it would not tell what is to be done.
+_IN_OUR_WORDS = {errno.EAGAIN: "too many connections wait to be accepted there"}
+
+
+def dial_reason(error: BaseException | None, timeout: float | None = None) -> str:
+    """Say in words why dialling failed.
+
+    Args:
+        error: What an endpoint's ``connect`` failed with.
+        timeout: Seconds that were waited for an answer, where they are known.
+    """
+    if isinstance(error, DNSLookupError):
+        return "no such host"
+    if isinstance(error, TimeoutError):
+        return "no answer in time" if timeout is None else f"no answer within {timeout:g} s"
+    number = getattr(error, "osError", None) or _number_of(error)
+    words = _system_words(number)
+    return words[:1].lower() + words[1:] if words else _own_words(error)
+
+
+def listen_reason(error: BaseException | None) -> str:
+    """Say in words why listening failed.
+
+    Args:
+        error: What an endpoint's ``listen`` failed with.
+    """
+    cause = error.socketError if isinstance(error, CannotListenError) else error
+    return _system_words(_number_of(cause)) or _own_words(cause)
+
+
+def _number_of(error: object) -> int | None:
+    # A gaierror is an OSError with numbers of its own.
+    return None if isinstance(error, socket.gaierror) else getattr(error, "errno", None)
+
+
+def _system_words(number: object) -> str | None:
+    if not isinstance(number, int):
+        return None
+    return _IN_OUR_WORDS.get(number) or os.strerror(number)
+
+
+def _own_words(error: object) -> str:
+    """Give what an error says of itself, in one line."""
+    return " ".join(str(error).split()) or type(error).__name__

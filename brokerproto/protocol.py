@@ -34,12 +34,14 @@ from __future__ import annotations
 from typing import Any, Generic, TypeVar
 from typing import Protocol as Interface
 
+from twisted.internet.address import UNIXAddress
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
     IHalfCloseableProtocol,
     IReactorTime,
+    ISSLTransport,
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
@@ -63,10 +65,14 @@ _CLOSE_DEADLINE = 0.1
 
 
 def address_text(address: IAddress | None) -> str:
-    """Name a peer: ``127.0.0.1:1234``, ``[::1]:1234``, or what the address says."""
-    host, port = getattr(address, "host", None), getattr(address, "port", None)
+    """Name a peer: ``127.0.0.1:1234``, ``[::1]:1234``, ``unix``, or what the address says."""
+    peer: Any = address
+    if isinstance(peer, UNIXAddress):
+        # Its name is the peer's own choice, and mostly empty.
+        return "unix"
+    host, port = getattr(peer, "host", None), getattr(peer, "port", None)
     if host is None or port is None:
-        return str(address)
+        return str(peer)
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
@@ -132,9 +138,11 @@ def _close(transport: Any, *, lingering: bool) -> None:
     """Say that nothing more is coming, and still read what the peer has sent.
 
     Closing a socket with unread bytes resets the connection, and the peer would lose
-    our last words.
+    our last words. TLS says its own goodbye, and reads on until it is answered; to end
+    one half of the connection below it would cut this off.
     """
-    if lingering and hasattr(transport, "loseWriteConnection"):
+    half_closeable = hasattr(transport, "loseWriteConnection")
+    if lingering and half_closeable and not ISSLTransport.providedBy(transport):
         transport.loseWriteConnection()
     else:
         transport.loseConnection()

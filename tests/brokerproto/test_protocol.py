@@ -9,9 +9,10 @@ import pytest
 from attrs import define
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.error import ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IAddress
+from twisted.internet.interfaces import IAddress, ISSLTransport
 from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from brokerproto.account import Account
 from brokerproto.broker import Broker
@@ -24,6 +25,7 @@ from brokerproto.observer import Observer
 from brokerproto.protocol import FLUSH_DEADLINE, BrokerFactory, BrokerProtocol, address_text
 from brokerproto.terms import Grant, Limits
 from tests.brokerproto.edge import BrokerEdge, Socket
+from transports.inproc import InprocAddress
 
 
 @pytest.fixture
@@ -82,7 +84,9 @@ def test_a_transport_may_deliver_whole_messages(edge: BrokerEdge) -> None:
     [
         (IPv4Address("TCP", "192.0.2.1", 1234), "192.0.2.1:1234"),
         (IPv6Address("TCP", "::1", 1234), "[::1]:1234"),
-        (UNIXAddress("/run/x"), str(UNIXAddress("/run/x"))),
+        (UNIXAddress("/run/x"), "unix"),
+        (UNIXAddress(None), "unix"),
+        (InprocAddress("here", 3), "inproc://here#3"),
         (None, "None"),
     ],
 )
@@ -111,6 +115,16 @@ def test_last_words_are_written_before_the_end_and_the_peer_is_still_read(
     socket.hears("HeartBeat:a:1", "HeartBeat:a:2")
     assert calls == ["FAILED:415", "half-close"]
     assert edge.broker.stats().stale == 2
+
+
+def test_tls_ends_both_halves_for_it_says_goodbye_itself(edge: BrokerEdge) -> None:
+    @implementer(ISSLTransport)
+    class Secret(Socket):
+        def getPeerCertificate(self) -> None: ...
+
+    socket = edge.accepts(Secret())
+    socket.hears("NewEngine:-:0")
+    assert socket.calls == ["close"]
 
 
 def test_a_peer_that_never_ends_is_cut_off_after_one_second(edge: BrokerEdge) -> None:

@@ -17,6 +17,8 @@ from transports.conformance import LAWS, TIMEOUT, Law, Subject
 from transports.conformance.report import Report
 from transports.uri import URI
 
+_INTERRUPTED = 130
+_MISTAKE = 2
 _PROGRAM = "python -m transports.conformance"
 
 
@@ -44,8 +46,16 @@ def _address(text: str) -> URI:
         raise argparse.ArgumentTypeError(str(exc)) from None
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+class _Parser(argparse.ArgumentParser):
+    """Tells a mistake in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        sys.stderr.write(f"{_PROGRAM}: {message}\n")
+        sys.exit(_MISTAKE)
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
         prog=_PROGRAM,
         description="Hold the transport of an address to the laws that every transport keeps.",
         epilog="The status is 0 where every law is kept, 1 where one is broken, and 2 where the "
@@ -110,21 +120,26 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     Raises:
         SystemExit: At its end, always.
     """
-    told = _parser().parse_args(arguments)
+    parser = _parser()
+    told = parser.parse_args(arguments)
     if told.list:
         for law in LAWS:
             sys.stdout.write(f"{law.name:<22} {law.sentence}\n")
         sys.exit(0)
+    if told.address is None:
+        parser.error("an address is missing, such as tcp://127.0.0.1:0")
     try:
-        if told.address is None:
-            raise ValueError("an address is missing, such as tcp://127.0.0.1:0")
         reactor = _reactor(told.reactor)
         subject = Subject.of(reactor, told.address, **_contact(told.contact))
     except ValueError as exc:
-        sys.stderr.write(f"{_PROGRAM}: {exc}\n")
-        sys.exit(2)
+        parser.error(str(exc))
     report = Report(sys.stdout, coloured=_is_coloured(sys.stdout))
-    react(lambda _: report.run(told.law or LAWS, subject, told.timeout), _reactor=reactor)
+    try:
+        react(lambda _: report.run(told.law or LAWS, subject, told.timeout), _reactor=reactor)
+    except SystemExit:
+        if report.is_done:
+            raise
+        sys.exit(_INTERRUPTED)
 
 
 def _is_coloured(out: TextIO) -> bool:

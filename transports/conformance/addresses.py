@@ -24,12 +24,14 @@ from transports.conformance.law import FRAMINGS, Law
 from transports.conformance.meeting import Meeting
 from transports.conformance.subject import Subject
 from transports.interfaces import ITransport
+from transports.profile import Profile
 from transports.uri import URI
 
 __all__ = ["LAWS"]
 
 _UNKNOWN_OPTION = "option-that-nobody-knows"
-_STRANGE_PARTS: dict[str, Any] = {"host": "host", "port": 1337, "path": "/path"}
+_PORT = 1337
+_STRANGE_PARTS: dict[str, Any] = {"host": "host", "port": _PORT, "path": "/path"}
 
 
 def _provides(meeting: Meeting, interface: type[Interface], thing: object) -> None:
@@ -52,6 +54,8 @@ async def _interfaces(meeting: Meeting) -> None:
         f"a framing of {' or '.join(sorted(FRAMINGS))}",
         repr(transport.framing),
     )
+    profile = getattr(transport, "profile", subject.profile)
+    meeting.expect(isinstance(profile, Profile), "a Profile, if anything", type(profile).__name__)
     local = transport.is_local(uri)
     meeting.expect(isinstance(local, bool), "True or False of is_local", repr(local))
     _provides(meeting, IStreamServerEndpoint, transport.server_endpoint(subject.reactor, uri))
@@ -120,15 +124,21 @@ async def _mirrored_whereabouts(meeting: Meeting) -> None:
 
 
 def _refuses(meeting: Meeting, **changes: Any) -> None:
-    transport = meeting.subject.transport
-    try:
-        uri = evolve(meeting.subject.address, **changes)
-    except InvalidURIError:
-        return  # no scheme can have such an address
-    for name in "client_endpoint", "server_endpoint":
-        expected = f"InvalidURIError of {name} for {uri}"
+    """Demand that both endpoints refuse the address with these changes."""
+    subject = meeting.subject
+    # Port 0 cannot be dialled, and would be refused for that.
+    address = evolve(subject.address, port=_PORT) if subject.address.port == 0 else subject.address
+    for name, uri in (
+        ("client_endpoint", subject.contact(address)),
+        ("server_endpoint", address),
+    ):
         try:
-            getattr(transport, name)(meeting.reactor, uri)
+            strange = evolve(uri, **changes)
+        except InvalidURIError:
+            continue  # no scheme can have such an address
+        expected = f"InvalidURIError of {name} for {strange}"
+        try:
+            getattr(subject.transport, name)(meeting.reactor, strange)
         except InvalidURIError as exc:
             line = str(exc)
             meeting.expect(line.isprintable(), "one printable line that says it", repr(line))

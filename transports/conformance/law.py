@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from attrs import frozen
+from twisted.internet.defer import CancelledError
 
 from transports.conformance.meeting import Meeting
 from transports.conformance.subject import LawBrokenError, Subject
@@ -74,7 +75,7 @@ async def check(law: Law, subject: Subject, timeout: float = TIMEOUT) -> str | N
     meeting = Meeting(law.name, law.sentence, subject, timeout)
     try:
         await law.run(meeting)
-    except LawBrokenError:
+    except (CancelledError, LawBrokenError):
         raise
     except Exception as exc:
         raise meeting.broken("no exception", f"{type(exc).__name__}: {exc}") from exc

@@ -23,6 +23,9 @@ class Report:
     Args:
         out: Where to.
         coloured: Whether it shows colours.
+
+    Attributes:
+        is_done: Whether the summary has been printed.
     """
 
     out: TextIO
@@ -30,6 +33,7 @@ class Report:
     kept: int = field(init=False, default=0)
     broken: int = field(init=False, default=0)
     exempt: int = field(init=False, default=0)
+    is_done: bool = field(init=False, default=False)
 
     async def run(self, laws: Sequence[Law], subject: Subject, timeout: float) -> None:
         """Hold a subject to laws.
@@ -41,6 +45,7 @@ class Report:
         for law in laws:
             await self._try(law, subject, timeout)
         self._summary()
+        self.is_done = True
         if self.broken:
             raise SystemExit(1)
 

@@ -25,7 +25,7 @@ class ITransport(Interface):
     a cancellation and from what the caller's own factory raises.
     """
 
-    scheme = Attribute("`str`: the part before ``://``, lower case.")
+    scheme = Attribute("`str`: the part before the first colon, lower case.")
 
     framing = Attribute(
         "`str`: how frames are told apart on it. ``lines``: it is a byte stream, a frame ends"

@@ -17,18 +17,25 @@ from zope.interface.verify import verifyObject
 from brokerproto.errors import InvalidURIError
 from transports.interfaces import ITransport
 
-__all__ = ["GROUP", "known_schemes", "transport_for"]
+__all__ = ["BUILT_IN", "GROUP", "known_schemes", "transport_for"]
 
 GROUP = "brokerproto.transports"
 """The group of entry points in which packages announce their transports."""
 
-_BUILT_IN = {"inproc": "transports.inproc", "tcp": "transports.tcp"}
+BUILT_IN = {
+    "inproc": "transports.inproc",
+    "ipc": "transports.ipc",
+    "tcp": "transports.tcp",
+    "twisted": "transports.twisted_endpoints",
+}
+"""Our own schemes, and the modules with their transports."""
+
 _loaded: dict[str, ITransport] = {}
 
 
 def known_schemes() -> list[str]:
     """List the schemes that there is a transport for, sorted."""
-    return sorted({*_BUILT_IN, *(entry.name for entry in entry_points(group=GROUP))})
+    return sorted({*BUILT_IN, *(entry.name for entry in entry_points(group=GROUP))})
 
 
 def transport_for(scheme: str) -> ITransport:
@@ -46,8 +53,8 @@ def transport_for(scheme: str) -> ITransport:
 
 
 def _load(scheme: str) -> ITransport:
-    if scheme in _BUILT_IN:
-        return _checked(scheme, import_module(_BUILT_IN[scheme]).transport, _BUILT_IN[scheme])
+    if scheme in BUILT_IN:
+        return _checked(scheme, import_module(BUILT_IN[scheme]).transport, BUILT_IN[scheme])
     entries = tuple(entry_points(group=GROUP, name=scheme))
     if not entries:
         raise _refusal(

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import pytest
 from twisted.internet import reactor as installed_reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
-from transports import URI, transport_for
+from transports import URI, DialError, InvalidURIError, ListenError, transport_for
 
 reactor: Any = installed_reactor
 TCP = transport_for("tcp")
+
+
+def has_ipv6() -> bool:
+    """Tell whether this machine has the loopback address of IPv6."""
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
 
 
 class Peer(Protocol):
@@ -69,10 +83,53 @@ class Listener:
 
     async def dial(self, host: str) -> tuple[Any, Any]:
         """Connect to `host`; give both peers."""
+        return await self.meet(f"tcp://{host}:{self.uri.port}")
+
+    async def meet(self, text: str) -> tuple[Any, Any]:
+        """Connect to an address; give both peers."""
         accepted = self.factory.next_peer()
-        near = await dial(f"tcp://{host}:{self.uri.port}")
+        near = await dial(text)
         return near, await accepted
 
 
+def client(text: str) -> Any:
+    """Make the endpoint that dials an address."""
+    uri = URI.parse(text)
+    return transport_for(uri.scheme).client_endpoint(reactor, uri)
+
+
+def server(text: str) -> Any:
+    """Make the endpoint that listens on an address."""
+    uri = URI.parse(text)
+    return transport_for(uri.scheme).server_endpoint(reactor, uri)
+
+
 async def dial(text: str) -> Any:
-    return await TCP.client_endpoint(reactor, URI.parse(text)).connect(Factory.forProtocol(Peer))
+    return await client(text).connect(Factory.forProtocol(Peer))
+
+
+async def fails_to_dial(text: str) -> DialError:
+    with pytest.raises(DialError) as caught:
+        await dial(text)
+    return caught.value
+
+
+async def fails_to_listen(text: str) -> ListenError:
+    with pytest.raises(ListenError) as caught:
+        await server(text).listen(Peers())
+    return caught.value
+
+
+def refused(make: Callable[[str], Any], text: str) -> str:
+    """Give what is said about an address for which there is no endpoint."""
+    with pytest.raises(InvalidURIError) as caught:
+        make(text)
+    assert caught.value.text == text
+    assert str(caught.value).isprintable()
+    return caught.value.problem
+
+
+def leave_behind(path: Path, kind: socket.SocketKind = socket.SOCK_STREAM) -> None:
+    """Make the file of a socket that nobody has any more."""
+    with socket.socket(socket.AF_UNIX, kind) as sock:
+        sock.bind(os.fspath(path))

@@ -53,7 +53,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     return install
 
 
-@pytest.mark.parametrize("scheme", ["inproc", "tcp"])
+@pytest.mark.parametrize("scheme", ["inproc", "ipc", "tcp", "twisted"])
 def test_built_in_transports_keep_the_interface(scheme: str) -> None:
     transport = transport_for(scheme)
     assert verifyObject(ITransport, transport)
@@ -66,12 +66,12 @@ def test_unknown_scheme_is_told_the_known_ones() -> None:
     with pytest.raises(InvalidURIError) as caught:
         transport_for("carrier")
     assert caught.value.text == "carrier://"
-    assert "inproc, tcp" in caught.value.problem
+    assert "inproc, ipc, tcp, twisted" in caught.value.problem
 
 
 def test_other_package_adds_a_scheme(install: Install) -> None:
     install(GOOD)
-    assert registry.known_schemes() == ["inproc", "pigeon", "tcp"]
+    assert registry.known_schemes() == ["inproc", "ipc", "pigeon", "tcp", "twisted"]
     assert "pigeon_post" not in sys.modules
     assert transport_for("pigeon").framing == "message"
     assert transport_for("pigeon") is sys.modules["pigeon_post"].transport

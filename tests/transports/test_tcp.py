@@ -5,11 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import pytest
-import pytest_twisted
 from twisted.internet.defer import CancelledError
 from twisted.internet.error import (
     ConnectBindError,
@@ -22,52 +20,19 @@ from twisted.internet.error import TimeoutError as NoAnswer
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 
-from tests.transports.sockets import TCP, Listener, Peer, Peers, dial, reactor
-from transports import URI, DialError, InvalidURIError, ListenError
+from tests.transports.sockets import (
+    TCP,
+    Peer,
+    Peers,
+    fails_to_dial,
+    fails_to_listen,
+    has_ipv6,
+    reactor,
+)
+from transports import URI, DialError, InvalidURIError
 from transports.tcp import BACKLOG, DIAL_TIMEOUT, set_user_timeout
 
-
-def _has_ipv6() -> bool:
-    try:
-        with socket.create_server(("::1", 0), family=socket.AF_INET6):
-            return True
-    except OSError:
-        return False
-
-
-needs_ipv6 = pytest.mark.skipif(not _has_ipv6(), reason="this machine has no IPv6 loopback")
-
-
-async def fails_to_dial(text: str) -> DialError:
-    with pytest.raises(DialError) as caught:
-        await dial(text)
-    return caught.value
-
-
-async def fails_to_listen(text: str) -> ListenError:
-    with pytest.raises(ListenError) as caught:
-        await TCP.server_endpoint(reactor, URI.parse(text)).listen(Peers())
-    return caught.value
-
-
-@pytest_twisted.async_yield_fixture  # type: ignore[untyped-decorator]
-async def listen() -> AsyncIterator[Any]:
-    """Listen where a test says; afterwards stop, and end what was accepted."""
-    made: list[Listener] = []
-
-    async def listen(text: str) -> Listener:
-        uri, factory = URI.parse(text), Peers()
-        port = await TCP.server_endpoint(reactor, uri).listen(factory)
-        made.append(Listener(TCP.listen_address(uri, port), port, factory))
-        return made[-1]
-
-    yield listen
-    for listener in made:
-        await listener.port.stopListening()
-        for peer in listener.factory.made:
-            if not peer.lost.called:
-                cast(Any, peer.transport).abortConnection()
-                await peer.lost
+needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6 loopback")
 
 
 async def test_bytes_travel_both_ways_in_order(listen: Any) -> None:

@@ -11,7 +11,7 @@ from twisted.python import usage
 from brokerproto.errors import InvalidURIError
 from brokerproto.terms import MAX_INTERVAL, Limits
 from services.program import options as program_options
-from services.program.addresses import engine_address
+from services.program.addresses import SCHEMES, engine_address
 from services.program.options import Option
 from services.program.values import WholeNumber, quoted
 from transports import URI, transport_for
@@ -31,8 +31,9 @@ def _control_uri(text: str) -> URI:
 
 
 def _control_host(text: str) -> str:
-    host = URI.parse(f"http://{text}").host
-    if host in ("", "*") or host.lower() != text.lower():
+    uri = URI.parse(f"http://{text}")
+    host = uri.host
+    if host in ("", "*") or uri.is_abstract or host.lower() != text.lower():
         raise ValueError("not the name of a machine")
     return host
 
@@ -49,7 +50,7 @@ class Options(program_options.Options):
         Option(
             name="listen",
             doc="Accept engines on this address; may be given more than once. The host * "
-            "is every address of the machine.",
+            f"is every address of the machine. Schemes: {SCHEMES}.",
             parse=engine_address,
             default="tcp://127.0.0.1:1337",
             env="BROKER_LISTEN",

@@ -54,7 +54,7 @@ class BrokerService(Service):
         self._loop(lambda: report(self.broker), REPORT_SECONDS)
 
     async def _stop(self) -> None:
-        await gatherResults([maybeDeferred(port.stopListening) for port in self._ports])
+        await gatherResults([_closed(port) for port in self._ports])
         log.info("the broker stops; {engines} engines are told so", engines=len(self.broker.fleet))
         self.broker.close(DrainingError("the broker stops"))
         deadline = self._reactor.seconds() + FLUSH_DEADLINE + 2 * _GONE_POLL
@@ -81,6 +81,13 @@ class BrokerService(Service):
         loop.clock = self._reactor
         loop.start(seconds, now=False)
         self._loops.append(loop)
+
+
+def _closed(port: IListeningPort) -> Deferred[Any]:
+    """Close a port; one that fails keeps nobody from hearing that the broker stops."""
+    return maybeDeferred(port.stopListening).addErrback(
+        lambda failure: log.failure("{port} could not be closed", failure=failure, port=port)
+    )
 
 
 def _later(reactor: Any, seconds: float) -> Deferred[None]:

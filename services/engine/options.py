@@ -15,7 +15,7 @@ from brokerproto.grammar import ID, LABEL_NAME, LABEL_VALUE
 from brokerproto.terms import MAX_INTERVAL
 from services.engine.work import WORK_NAMES
 from services.program import options as program_options
-from services.program.addresses import engine_address
+from services.program.addresses import SCHEMES, engine_address
 from services.program.options import Option
 from services.program.values import OneOf, WholeNumber, quoted
 from transports import URI
@@ -68,7 +68,8 @@ class Options(program_options.Options):
         ),
         Option(
             name="broker",
-            doc="The broker's address as a whole, in place of --host and --port.",
+            doc="The broker's address as a whole, in place of --host and --port. "
+            f"Schemes: {SCHEMES}.",
             parse=engine_address,
             env="BROKER_URI",
             metavar="URI",
@@ -174,11 +175,12 @@ class Options(program_options.Options):
         host = self["host"]
         try:
             bare = URI.parse(f"tcp://[{host}]" if ":" in host else f"tcp://{host}")
+            broker = evolve(bare, port=self["port"])
         except ValueError as error:
             raise usage.UsageError(f"--host: {error}") from None
         if bare.host != host.lower() and bare.host != host:
             raise usage.UsageError(f"--host: {quoted(host)} is not a name or an address")
-        return evolve(bare, port=self["port"])
+        return broker
 
     @staticmethod
     def _own_id() -> str:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from transports import URI, transport_for
+from transports.registry import BUILT_IN
 
-__all__ = ["engine_address"]
+__all__ = ["SCHEMES", "engine_address"]
+
+SCHEMES = f"{', '.join(BUILT_IN)}, and those of installed packages"
+"""Which schemes there are, for ``--help``."""
 
 
 def engine_address(text: str) -> URI:

@@ -56,20 +56,20 @@ def listen_or_exit(program: str, address: str, listening: Deferred[Port]) -> Por
     Args:
         program: The name that an error's line begins with.
         address: The address as the user gave it, for that line.
-        listening: What ``endpoint.listen(factory)`` returned. It must have
-            fired: nothing that needs a running reactor can be waited for.
+        listening: What ``endpoint.listen(factory)`` returned. Nothing that needs
+            a running reactor can be waited for.
 
     Returns:
         The result of `listening`.
 
     Raises:
-        SystemExit: Listening failed for a reason outside of this program.
-        RuntimeError: `listening` has not fired.
+        SystemExit: Listening failed for a reason outside of this program, or has
+            not come to an end yet.
     """
     outcomes: list[Port | Failure] = []
     listening.addBoth(outcomes.append)
     if not outcomes:
-        raise RuntimeError(f"listening on {address} needs a running reactor")
+        fail(program, str(ListenError(address, "it cannot be had before the program runs")))
     outcome = outcomes[0]
     if isinstance(outcome, Failure):
         error = outcome.value

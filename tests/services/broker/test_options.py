@@ -82,7 +82,14 @@ def test_timeout_is_taken_from_its_least_value_on(
 
 
 def test_addresses_may_be_several() -> None:
-    listen = ("tcp://127.0.0.1:1", "tcp://[::1]:2", "inproc://here")
+    listen = (
+        "tcp://127.0.0.1:1",
+        "tcp://[::1]:2",
+        "inproc://here",
+        "ipc:///run/broker.sock?mode=660",
+        "ipc://@broker",
+        "twisted:tcp:1:interface=127.0.0.1",
+    )
     expected = tuple(map(URI.parse, listen))
     assert parsed(*(f"--listen={uri}" for uri in listen))["listen"] == expected
     assert parsed(BROKER_LISTEN=" ".join(listen))["listen"] == expected
@@ -97,6 +104,9 @@ def test_addresses_may_be_several() -> None:
         ("tcp://:1337", "the host is missing"),
         ("tcp://127.0.0.1:99999", "not within 0 to 65535"),
         ("pigeon://loft:1", "pigeon"),
+        ("pigeon:loft", "pigeon"),
+        ("tcp:/127.0.0.1:1337", "the scheme is missing"),
+        ("ipc://./broker.sock", "a path begins with /"),
         ("tcp://127.0.0.1:1\n", "may not stand in an address"),
     ],
 )
@@ -113,6 +123,9 @@ def test_address_that_cannot_be_read_is_a_mistake(
         ("tcp://127.0.0.1:1337/path", "has no path"),
         ("tcp://127.0.0.1:1337?framing=odd", "may be lines"),
         ("inproc://here:1337", "has no port"),
+        ("ipc://run/broker.sock", "third slash"),
+        ("ipc:///run/broker.sock?mode=9", "octal"),
+        ("twisted:tcp:1337x:interface=127.0.0.1", "'1337x' is not a whole number"),
     ],
 )
 def test_address_that_its_transport_cannot_use_is_a_mistake(
@@ -125,6 +138,11 @@ def test_address_that_its_transport_cannot_use_is_a_mistake(
     assert (caught.value.code, out, err.count("\n")) == (78, "", 1)
     assert err.startswith("broker: ")
     assert said in err
+
+
+def test_help_names_the_schemes() -> None:
+    text = " ".join(str(Options({})).split())
+    assert "Schemes: inproc, ipc, tcp, twisted, and those of installed packages." in text
 
 
 def test_same_address_twice_is_a_mistake(capfd: pytest.CaptureFixture[str]) -> None:
@@ -152,7 +170,7 @@ def test_control_api_is_http_with_a_port_and_nothing_more(
 def test_control_hosts_are_names_of_machines(capfd: pytest.CaptureFixture[str]) -> None:
     options = parsed("--control-host=broker.example", "--control-host=Other")
     assert options["control-host"] == ("broker.example", "Other")
-    for wrong in ("a/b", "a:80", "*", "", "a b", "http://a"):
+    for wrong in ("a/b", "a:80", "*", "", "a b", "http://a", "@a"):
         assert "--control-host: " in mistake(capfd, f"--control-host={wrong}")
 
 
@@ -175,6 +193,10 @@ def test_port_variable_replaces_the_port_of_the_default_alone(
         "--listen=tcp://[::]:1337",
         "--listen=tcp://192.0.2.1:1337",
         "--listen=tcp://broker.example:1337",
+        "--listen=twisted:tcp:1337",
+        "--listen=twisted:tls:/etc/pem:interface=10.0.0.1",
+        "--listen=twisted:systemd:domain=INET:index=0",
+        "--listen=twisted:haproxy:unix:/run/broker.sock",
         "--control=http://0.0.0.0:8080",
         "--control=http://*:8080",
         "--control=http://broker.example:8080",
@@ -194,7 +216,19 @@ def test_beyond_this_machine_only_when_told_that_it_is_insecure(
 
 
 @pytest.mark.parametrize(
-    "uri", ["tcp://127.0.0.1:0", "tcp://[::1]:0", "tcp://localhost:0", "inproc://broker"]
+    "uri",
+    [
+        "tcp://127.0.0.1:0",
+        "tcp://[::1]:0",
+        "tcp://localhost:0",
+        "inproc://broker",
+        "ipc:///run/broker.sock?mode=666",
+        "ipc://@broker",
+        "twisted:unix:/run/broker.sock",
+        "twisted:tcp:0:interface=127.0.0.1",
+        "twisted:tcp6:0:interface=\\:\\:1",
+        "twisted:systemd:domain=UNIX:index=0",
+    ],
 )
 def test_this_machine_alone_needs_no_permission(uri: str) -> None:
     assert parsed(f"--listen={uri}")["listen"] == (URI.parse(uri),)

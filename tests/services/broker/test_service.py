@@ -147,3 +147,25 @@ def test_service_that_stops_waits_a_second_for_who_does_not_go() -> None:
     house.pass_time(0.5)
     assert (early, stopped) == ([], [None])
     assert house.clock.getDelayedCalls() == []
+
+
+def test_port_that_cannot_be_closed_keeps_nobody_from_hearing_of_the_end(
+    logged_failures: list[Failure],
+) -> None:
+    class Stuck(Port):
+        def stopListening(self) -> Deferred[None]:
+            raise OSError("stuck")
+
+    other = Port()
+    house = House(Stuck(), other)
+    engine = house.connected(b"NewEngine:e1:0:v=1\n")
+    with capturedLogs() as events:
+        stopped = house.service.stopService()
+    assert other.asked == 1
+    assert engine.take().startswith(b"FAILED:503")
+    assert "could not be closed" in lines(events)[0][1]
+    house.gone(engine)
+    house.pass_time(1)
+    assert stopped.called
+    assert [str(failure.value) for failure in logged_failures] == ["stuck"]
+    logged_failures.clear()

@@ -101,10 +101,16 @@ def test_what_stands_on_the_command_line_decides_which_broker_is_meant(
 
 
 @pytest.mark.parametrize(
-    "host", ["", "a b", "a/b", "a:80", "user@host", "http://a", "host?x=1", "1.2.3.4.5", "a\n"]
+    "host",
+    ["", "a b", "a/b", "a:80", "user@host", "http://a", "host?x=1", "1.2.3.4.5", "a\n", "@a"],
 )
 def test_host_is_a_name_or_an_address(capfd: pytest.CaptureFixture[str], host: str) -> None:
     assert "--host: " in mistake(capfd, f"--host={host}")
+
+
+def test_help_names_the_schemes() -> None:
+    text = " ".join(str(Options({})).split())
+    assert "Schemes: inproc, ipc, tcp, twisted, and those of installed packages." in text
 
 
 def test_host_may_be_any_kind_of_name_or_address() -> None:

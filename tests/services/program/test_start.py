@@ -72,6 +72,11 @@ def test_bug_is_not_taken_for_a_mistake() -> None:
         listen_or_exit("broker", "tcp://x:1", failed(TypeError("a bug")))
 
 
-def test_listening_that_needs_a_running_reactor_is_refused() -> None:
-    with pytest.raises(RuntimeError, match="running reactor"):
+def test_listening_that_needs_a_running_reactor_is_one_line(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as caught:
         listen_or_exit("broker", "tcp://x:1", Deferred[object]())
+    assert caught.value.code == CONFIGURATION_ERROR
+    line = "broker: cannot listen on tcp://x:1: it cannot be had before the program runs\n"
+    assert capfd.readouterr() == ("", line)

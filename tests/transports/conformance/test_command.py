@@ -33,7 +33,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=300,
         check=False,
     )
 
@@ -76,7 +76,7 @@ def test_colours_are_for_a_terminal(environment: dict[str, str], coloured: bool)
         text = b""
         while b"PASS" not in text:
             text += terminal.read(1024)
-        assert process.wait(50) == 0
+        assert process.wait(300) == 0
     assert (b"\x1b[32m" in text) is coloured
 
 
@@ -100,7 +100,7 @@ def test_interruption_is_no_pass(tmp_path: Path) -> None:
         while "waiting" not in out.readline():
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        assert process.wait(50) == 130
+        assert process.wait(300) == 130
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

@@ -37,13 +37,13 @@ COMMANDS_KEPT = 100
 """How many commands are kept in full."""
 
 ENTRIES_KEPT = 200_000
-"""How many engines the kept commands may concern in all: 230 bytes are kept for each."""
+"""How many engines the kept commands may concern in all; 230 bytes are kept for each."""
 
 WORK_WAITING = 16
 """How many commands may wait for one engine; one more fails as ``queue-full``."""
 
 KEY_PATTERN = "[!-~]{1,255}"
-"""What the name of a key is: visible ASCII characters, without blanks."""
+"""The form of a key's name; visible ASCII characters, without blanks."""
 
 Verb = Literal["DOWORK", "KILL"]
 

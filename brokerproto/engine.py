@@ -44,7 +44,7 @@ class EngineObserver:
         """The engine is registered, on the terms of `success`."""
 
     def ended(self, engine: Engine, session: EngineSession) -> None:
-        """A connection is gone; `session.failure` says why, where that is known."""
+        """A connection is gone; ``session.failure`` says why, where that is known."""
 
 
 @define(eq=False)

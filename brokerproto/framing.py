@@ -31,7 +31,7 @@ LIMIT_REGISTERED = 4096
 _MAX_EMPTY_LINES = 15
 
 Framing = Literal["lines", "message"]
-"""How a transport delivers frames: as a byte stream, or one message each."""
+"""How a transport delivers frames, as a byte stream, or one message each."""
 
 
 class Framer(Protocol):

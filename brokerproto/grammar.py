@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 MAX_NUMBER = 2**53 - 1
-"""Largest number on the wire: the largest integer that every language counts exactly."""
+"""Largest number on the wire, the largest integer that every language counts exactly."""
 
 MAX_WORK_MS = 86_400_000
 """Longest work, one day."""

@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 Sender = Literal["engine", "broker"]
-"""Who sent a frame: the two sides have verbs of their own."""
+"""Who sent a frame; the two sides have verbs of their own."""
 
 
 @frozen

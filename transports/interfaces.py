@@ -13,7 +13,10 @@ from zope.interface import Attribute, Interface
 
 from transports.uri import URI
 
-__all__ = ["ITransport"]
+__all__ = ["FRAMINGS", "ITransport"]
+
+FRAMINGS = ("lines", "message")
+"""What the framing of a transport may be."""
 
 
 class ITransport(Interface):
@@ -55,6 +58,10 @@ class ITransport(Interface):
 
         True for loopback, for a socket in the file system and within a process.
         A host name is not looked up for it.
+
+        Raises:
+            InvalidURIError: As `server_endpoint`, where it cannot be told without
+                the parts that are refused there.
         """
 
     def listen_address(uri: URI, port: IListeningPort) -> URI:
@@ -65,6 +72,6 @@ class ITransport(Interface):
             port: What the server endpoint's ``listen`` gave.
 
         Returns:
-            `uri`, with what the system chose in the place of what was left open:
+            `uri`, with what the system chose in the place of what was left open;
             port 0 becomes the real one.
         """

@@ -26,6 +26,9 @@ class ITransport(Interface):
     then out of the way; it knows nothing of what the bytes mean. Its endpoints
     fail with `brokerproto.errors.DialError` and `ListenError` only, apart from
     a cancellation and from what the caller's own factory raises.
+
+    What it does otherwise than TCP it may declare in an attribute ``profile``, a
+    `transports.profile.Profile`.
     """
 
     scheme = Attribute("`str`: the part before the first colon, lower case.")

@@ -15,7 +15,7 @@ from zope.interface.exceptions import Invalid
 from zope.interface.verify import verifyObject
 
 from brokerproto.errors import InvalidURIError
-from transports.interfaces import ITransport
+from transports.interfaces import FRAMINGS, ITransport
 
 __all__ = ["BUILT_IN", "GROUP", "known_schemes", "transport_for"]
 
@@ -66,8 +66,9 @@ def _load(scheme: str) -> ITransport:
     [entry] = entries
     try:
         found = entry.load()
-    except (ImportError, AttributeError) as exc:
-        raise _refusal(scheme, f"{_provider(entry)} cannot be loaded: {exc}") from exc
+    except Exception as exc:  # a module that is loaded may raise anything
+        reason = " ".join(f"{type(exc).__name__}: {exc}".split())
+        raise _refusal(scheme, f"{_provider(entry)} cannot be loaded: {reason}") from exc
     return _checked(scheme, found, _provider(entry))
 
 
@@ -80,6 +81,8 @@ def _checked(scheme: str, found: object, provider: str) -> ITransport:
     transport = cast(ITransport, found)
     if transport.scheme != scheme:
         raise _refusal(scheme, f"{provider} is a transport for {transport.scheme}://")
+    if transport.framing not in FRAMINGS:
+        raise _refusal(scheme, f"{provider} has no framing that is known: {transport.framing!r}")
     return transport
 
 

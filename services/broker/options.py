@@ -157,7 +157,10 @@ class Options(program_options.Options):
         )
 
     def _refuse_strangers(self) -> None:
-        beyond = [uri for uri in self["listen"] if not transport_for(uri.scheme).is_local(uri)]
+        try:
+            beyond = [uri for uri in self["listen"] if not transport_for(uri.scheme).is_local(uri)]
+        except InvalidURIError as error:
+            raise usage.UsageError(f"--listen: {error}") from None
         if not self["control"].is_loopback:
             beyond.append(self["control"])
         if beyond:

@@ -90,8 +90,13 @@ def test_other_package_cannot_replace_a_scheme_of_ours(install: Install) -> None
         (WITHOUT_LISTEN_ADDRESS, "listen_address"),
         (GOOD.replace("(self, reactor, uri)", "(self, uri)"), "client_endpoint"),
         (GOOD.replace('"pigeon"', '"dove"'), "dove://"),
+        (GOOD.replace('"message"', '"frames"'), "'frames'"),
+        (GOOD.replace('"message"', '["lines"]'), "['lines']"),
+        (GOOD.replace("(self, uri): ...", "(self, uri"), "SyntaxError"),
         ("import a_package_that_is_missing", "a_package_that_is_missing"),
-        ("", "transport"),
+        ("open('/nonexistent')", "FileNotFoundError"),
+        ("raise RuntimeError('one\\ntwo')", "RuntimeError: one two"),
+        ("", "AttributeError: module 'pigeon_post' has no attribute 'transport'"),
     ],
 )
 def test_what_is_no_transport_is_refused_in_one_line(

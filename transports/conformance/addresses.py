@@ -20,10 +20,10 @@ from zope.interface.verify import verifyObject
 
 from brokerproto.errors import InvalidURIError
 from transports.conformance.ends import End
-from transports.conformance.law import FRAMINGS, Law
+from transports.conformance.law import Law
 from transports.conformance.meeting import Meeting
 from transports.conformance.subject import Subject
-from transports.interfaces import ITransport
+from transports.interfaces import FRAMINGS, ITransport
 from transports.profile import Profile
 from transports.uri import URI
 
@@ -51,7 +51,7 @@ async def _interfaces(meeting: Meeting) -> None:
     )
     meeting.expect(
         transport.framing in FRAMINGS,
-        f"a framing of {' or '.join(sorted(FRAMINGS))}",
+        f"a framing of {' or '.join(FRAMINGS)}",
         repr(transport.framing),
     )
     profile = getattr(transport, "profile", subject.profile)

@@ -10,15 +10,12 @@ from twisted.internet.defer import CancelledError
 
 from transports.conformance.meeting import Meeting
 from transports.conformance.subject import LawBrokenError, Subject
+from transports.interfaces import FRAMINGS
 
-__all__ = ["FRAMINGS", "TIMEOUT", "Law", "check"]
+__all__ = ["TIMEOUT", "Law", "check"]
 
 TIMEOUT = 30.0
 """Seconds that a law has; a transport that keeps them all needs a small part of it."""
-
-
-FRAMINGS = frozenset({"lines", "message"})
-"""What a transport's framing may be; see `ITransport`."""
 
 
 def _nobody(_subject: Subject) -> str | None:
@@ -41,14 +38,14 @@ class Law:
     sentence: str
     run: Callable[[Meeting], Coroutine[Any, Any, None]]
     exempts: Callable[[Subject], str | None] = _nobody
-    framings: frozenset[str] = FRAMINGS
+    framings: frozenset[str] = frozenset(FRAMINGS)
 
     def __str__(self) -> str:
         return self.name
 
     def exemption(self, subject: Subject) -> str | None:
         """Say why the law does not hold for a subject; None where it does."""
-        if subject.framing in FRAMINGS - self.framings:
+        if subject.framing in frozenset(FRAMINGS) - self.framings:
             return f"the framing is {subject.framing!r}"
         return subject.profile.exempt.get(self.name) or self.exempts(subject)
 

@@ -234,11 +234,12 @@ def test_program_registers_works_and_stops_in_one_process() -> None:
     endpoint = transport_for("inproc").server_endpoint(clock, uri)
     endpoint.listen(BrokerFactory(broker, clock, str(uri))).addCallback(ports.append)
     options = Options({})
-    options.parseOptions([f"--broker={uri}", "--id=e", "--count=3"])
+    options.parseOptions([f"--broker={uri}", "--id=e", "--count=3", "--label=node=n1"])
     program: Any = engine_program(clock, options)
     program.startService()
     clock.pump([0.01] * 20)
     assert [member.engine_id for member in broker.fleet] == ["e-1", "e-2", "e-3"]
+    assert [member.labels for member in broker.fleet] == [{"node": "n1"}] * 3
     command = broker.order("DOWORK", 2000, broker.fleet)
     clock.pump([0.1] * 30)
     assert command.is_settled

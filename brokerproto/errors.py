@@ -68,7 +68,7 @@ __all__ = [
 ]
 
 Retry = Union[str, int]
-"""When to come back: ``"never"``, ``"now"``, or whole seconds."""
+"""When to come back; ``"never"``, ``"now"``, or whole seconds."""
 
 _UNPRINTABLE = re.compile(r"[^ -~]")
 
@@ -311,7 +311,9 @@ class UnexpectedReachError(OrderError):
 
     def __init__(self, expected: int, targets: int) -> None:
         self.expected, self.targets = expected, targets
-        super().__init__(f"this would reach {targets} engines, and {expected} were expected")
+        super().__init__(
+            f"this would reach another number of engines than expected: {targets}, not {expected}"
+        )
 
 
 class KeyReusedError(OrderError):

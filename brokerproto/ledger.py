@@ -59,6 +59,10 @@ class Ledger:
     _entries: int = field(init=False, default=0)
     _plain: dict[str, _PlainQueue] = field(init=False, factory=dict)
 
+    def __len__(self) -> int:
+        """How many commands are kept."""
+        return len(self._commands)
+
     def __iter__(self) -> Iterator[Command]:
         """The commands kept, oldest first."""
         return iter(self._commands.values())

@@ -8,12 +8,22 @@ from http import HTTPStatus
 from typing import Any
 from uuid import uuid4
 
+from attrs import field, frozen
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.server import Request
 from werkzeug.exceptions import HTTPException
 
-__all__ = ["ControlError", "Payload", "error_for", "prepare", "refusal", "rendered", "send"]
+__all__ = [
+    "ControlError",
+    "Payload",
+    "Reply",
+    "error_for",
+    "prepare",
+    "refusal",
+    "rendered",
+    "send",
+]
 
 Payload = Mapping[str, Any]
 
@@ -21,6 +31,19 @@ log = Logger()
 
 # Without an indent the encoder is the one in C, 20 times as fast.
 _encode = json.JSONEncoder(allow_nan=False).encode
+
+
+@frozen
+class Reply:
+    """An answer of 200.
+
+    Attributes:
+        payload: The object in its body.
+        headers: What it has beside those that every answer has.
+    """
+
+    payload: Payload
+    headers: Mapping[str, str] = field(factory=dict)
 
 
 class ControlError(Exception):
@@ -32,7 +55,7 @@ class ControlError(Exception):
         details: More members of the error, as ``parameter``.
     """
 
-    def __init__(self, status: int, message: str, **details: str) -> None:
+    def __init__(self, status: int, message: str, **details: str | int) -> None:
         self.status, self.message, self.details = status, message, details
         super().__init__(f"{status}: {message}")
 

@@ -117,6 +117,8 @@ def check_same_site(request: Request, authority: Authority) -> None:
 
 def check_path(request: Request) -> None:
     """Refuse a path that the routes would take for another one."""
+    if request.path == b"/":
+        return
     first, *segments = request.path.split(b"/")
     for segment in segments:
         try:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from fnmatch import translate
-from functools import wraps
-from inspect import isawaitable
-from typing import Any, Union, cast
+import time
+from collections.abc import Callable, Iterable
+from random import Random
+from typing import cast
 
 from attrs import define, field
-from klein import Klein, KleinRouteHandler
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
@@ -19,55 +15,42 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request
 
 from brokerproto.broker import Broker
-from brokerproto.commands import Command, Verb
-from brokerproto.fleet import Member
-from brokerproto.grammar import MAX_CODE, MAX_WORK_MS
-from services.broker.control.answers import ControlError, Payload, error_for, prepare, refusal
-from services.broker.control.guard import Guard, check_empty, check_method
+from brokerproto.commands import COMMANDS_KEPT, Verb
+from brokerproto.fleet import Manner
+from brokerproto.grammar import MAX_CODE, MAX_NUMBER, MAX_WORK_MS
+from services.broker.control.accepted import AFTER, DEFAULT_WORK_MS, ORDER, PAGE
+from services.broker.control.answers import (
+    ControlError,
+    Payload,
+    Reply,
+    error_for,
+    prepare,
+    refusal,
+)
+from services.broker.control.commanding import place, settled, unknown_engine, views_of
+from services.broker.control.endpoints import Answer, Asked, Endpoints
+from services.broker.control.guard import Guard
 from services.broker.control.hosts import Hosts, own_names
-from services.broker.control.parameters import Parameter, read_parameters
-from services.broker.control.views import VALUE_NAMES, command_view, engine_view, stats_view
-from services.program.values import WholeNumber, quoted
+from services.broker.control.openapi import openapi_document
+from services.broker.control.pages import SORTS, page_of_engines, page_of_history
+from services.broker.control.parameters import Parameter, following
+from services.broker.control.views import STATES, command_view, end_view, engine_view, stats_view
+from services.broker.control.wall_clock import WallClock
+from services.program.values import OneOf, WholeNumber, quoted
 
-__all__ = ["MAX_GLOBS", "MAX_WAIT", "control_resource"]
+__all__ = ["ENDPOINTS", "REPLAYED_HEADER", "control_resource"]
 
-DEFAULT_WORK_MS = 50_000
+REPLAYED_HEADER = "Idempotent-Replayed"
+"""The header that says that nothing was sent now."""
 
-MAX_WAIT = 600
-"""Longest wait for a command's end, in seconds."""
+_COMMAND = Answer(
+    "Command",
+    errors=(404, 409, 422),
+    headers={REPLAYED_HEADER: "`true` where the command of this key had been sent before."},
+    links=(("command", "command_id", "/command"),),
+)
 
-MAX_GLOBS = 100
-"""How many globs one request may have: each is tried on every engine."""
-
-_ANY_NUMBER = 1_000_000
-
-_TARGETS: dict[str, Parameter] = {
-    "engine": Parameter(most=_ANY_NUMBER),
-    "match": Parameter(most=MAX_GLOBS),
-    "wait": Parameter(WholeNumber(0, MAX_WAIT), 0),
-}
-
-Handler = Callable[..., Union[Payload, Awaitable[Payload]]]
-
-
-def _endpoint(**accepted: Parameter) -> Callable[[Handler], KleinRouteHandler]:
-    """Make a route's handler of a method that gives the answer's object.
-
-    The method takes the parameters, read and checked, and what its path names. Klein
-    knows of no methods: to it HEAD would be as good as GET.
-    """
-
-    def decorate(handler: Handler) -> KleinRouteHandler:
-        @wraps(handler)
-        async def handle(api: ControlAPI, request: Request, **named: str) -> bytes:
-            check_method(request)
-            check_empty(request)
-            payload = handler(api, read_parameters(request.uri, accepted), **named)
-            return prepare(request, await payload if isawaitable(payload) else payload)
-
-        return handle
-
-    return decorate
+ENDPOINTS = Endpoints()
 
 
 @define(eq=False, slots=False)
@@ -78,71 +61,161 @@ class ControlAPI:
         broker: Whom they command and ask.
         clock: Ends what waits.
         is_ready: Whether engines can register.
+        dates: Dates what happened.
+        random: Draws shares.
     """
 
     broker: Broker
     _clock: IReactorTime
     _is_ready: Callable[[], bool]
+    _dates: WallClock
+    _random: Random
     _started: float = field(init=False)
 
-    app = Klein()
+    app = ENDPOINTS.app
 
     def __attrs_post_init__(self) -> None:
         self._started = self.broker.seconds()
 
-    @app.route("/dowork")
-    @_endpoint(time=Parameter(WholeNumber(0, MAX_WORK_MS), DEFAULT_WORK_MS), **_TARGETS)
-    def dowork(self, parameters: Mapping[str, Any]) -> Awaitable[Payload]:
-        """Keep a CPU of each target busy."""
-        return self._command("DOWORK", parameters)
+    @ENDPOINTS.add(
+        "/dowork",
+        _COMMAND,
+        time=Parameter(
+            "Milliseconds of work.", WholeNumber(0, MAX_WORK_MS), DEFAULT_WORK_MS, example=2000
+        ),
+        **ORDER,
+    )
+    async def dowork(self, asked: Asked) -> Reply:
+        """Keep a CPU of each target busy.
 
-    @app.route("/kill")
-    @_endpoint(code=Parameter(WholeNumber(0, MAX_CODE), 0), **_TARGETS)
-    def kill(self, parameters: Mapping[str, Any]) -> Awaitable[Payload]:
-        """Have each target exit."""
-        return self._command("KILL", parameters)
+        Without `engine` and `match` every registered engine is a target.
+        """
+        return await self._command("DOWORK", asked)
 
-    @app.route("/commands/<command_id>")
-    @_endpoint()
-    def command(self, _: Mapping[str, Any], command_id: str) -> Payload:
+    @ENDPOINTS.add(
+        "/kill",
+        _COMMAND,
+        code=Parameter("Exit status.", WholeNumber(0, MAX_CODE), 0, example=3),
+        **ORDER,
+    )
+    async def kill(self, asked: Asked) -> Reply:
+        """Have each target exit.
+
+        Without `engine` and `match` every registered engine is a target.
+        """
+        return await self._command("KILL", asked)
+
+    @ENDPOINTS.add(
+        "/commands",
+        Answer("Commands"),
+        limit=Parameter(
+            "How many to show.", WholeNumber(1, COMMANDS_KEPT), COMMANDS_KEPT, example=10
+        ),
+    )
+    async def commands(self, asked: Asked) -> Payload:
+        """Tell how far the last commands have come, the last one first."""
+        ledger = self.broker.ledger
+        views = await views_of(ledger, asked["limit"], self._dates, self._clock)
+        return {"total": len(ledger), "commands": views}
+
+    @ENDPOINTS.add(
+        "/commands/<command_id>",
+        Answer("Command", errors=(404,)),
+        command_id=Parameter("The command's id.", example="2ace9095-1", place="path"),
+    )
+    def command(self, asked: Asked) -> Payload:
         """Tell how far a command has come."""
-        command = self.broker.ledger.get(command_id)
+        command = self.broker.ledger.get(asked["command_id"])
         if command is None:
-            raise ControlError(404, f"no command {quoted(command_id)} is kept")
-        return command_view(command)
+            raise ControlError(404, f"no command {quoted(asked['command_id'])} is kept")
+        return command_view(command, self._dates)
 
-    @app.route("/engines")
-    @_endpoint()
-    def engines(self, _: Mapping[str, Any]) -> Payload:
-        """List the registered engines, in the order of their registration."""
-        engines = [engine_view(member, self.broker) for member in self.broker.fleet]
-        return {"total": len(engines), "engines": engines}
+    @ENDPOINTS.add(
+        "/engines",
+        Answer("Engines"),
+        state=Parameter("Only engines in this state.", OneOf(STATES), example="late"),
+        **PAGE,
+        sort=Parameter(
+            "What to sort by; with a hyphen the other way round.",
+            OneOf(SORTS),
+            "id",
+            example="-age",
+        ),
+        after=Parameter(AFTER, example="engine-2"),
+    )
+    def engines(self, asked: Asked) -> Payload:
+        """List the registered engines."""
+        page = page_of_engines(self.broker, asked.values)
+        return {
+            "total": page.total,
+            "next": None if page.after is None else following(asked.uri, page.after),
+            "engines": [engine_view(member, self.broker) for member in page.items],
+        }
 
-    @app.route("/engines/<engine_id>")
-    @_endpoint()
-    def engine(self, _: Mapping[str, Any], engine_id: str) -> Payload:
+    @ENDPOINTS.add(
+        "/engines/<engine_id>",
+        Answer("Engine", errors=(404,)),
+        engine_id=Parameter("The engine's id.", example="engine-2", place="path"),
+    )
+    def engine(self, asked: Asked) -> Payload:
         """Tell of one registered engine."""
-        return engine_view(self._registered(engine_id), self.broker)
+        member = self.broker.fleet.get(asked["engine_id"])
+        if member is None:
+            raise unknown_engine(asked["engine_id"])
+        return engine_view(member, self.broker)
 
-    @app.route("/stats")
-    @_endpoint()
-    def stats(self, _: Mapping[str, Any]) -> Payload:
+    @ENDPOINTS.add(
+        "/history",
+        Answer("History"),
+        manner=Parameter(
+            "Only engines that went in this manner.",
+            OneOf(tuple(manner.value for manner in Manner)),
+            example="lost",
+        ),
+        cause=Parameter(
+            "Only engines that went for this cause; any of several.", most=None, example="timeout"
+        ),
+        **PAGE,
+        after=Parameter(AFTER, WholeNumber(0, MAX_NUMBER), example=7),
+    )
+    def history(self, asked: Asked) -> Payload:
+        """List the engines that left or were lost, the last one first."""
+        page = page_of_history(self.broker.fleet, asked.values)
+        return {
+            "total": page.total,
+            "next": None if page.after is None else following(asked.uri, page.after),
+            "history": [end_view(end, self._dates) for end in page.items],
+        }
+
+    @ENDPOINTS.add("/stats", Answer("Stats"))
+    def stats(self, _: Asked) -> Payload:
         """Tell what was counted."""
         return stats_view(self.broker, self._started)
 
-    @app.route("/healthz")
-    @_endpoint()
-    def healthz(self, _: Mapping[str, Any]) -> Payload:
+    @ENDPOINTS.add("/healthz", Answer("Status"))
+    def healthz(self, _: Asked) -> Payload:
         """Tell that the process answers."""
         return {"status": "ok"}
 
-    @app.route("/readyz")
-    @_endpoint()
-    def readyz(self, _: Mapping[str, Any]) -> Payload:
+    @ENDPOINTS.add("/readyz", Answer("Status", errors=(503,)))
+    def readyz(self, _: Asked) -> Payload:
         """Tell whether engines can register."""
         if not self._is_ready():
             raise ControlError(503, "the broker takes no engines now")
         return {"status": "ready"}
+
+    @ENDPOINTS.add("/openapi.json", Answer("OpenAPI"))
+    def openapi(self, _: Asked) -> Payload:
+        """Describe all this for machines, in OpenAPI 3.1."""
+        return openapi_document(ENDPOINTS)
+
+    @ENDPOINTS.add("/", Answer("Index"))
+    def index(self, _: Asked) -> Payload:
+        """List the paths."""
+        return {
+            "openapi": "/openapi.json",
+            "paths": [{"path": each.template, "summary": each.summary} for each in ENDPOINTS],
+        }
 
     @app.handle_errors(Exception)
     def refused(self, request: IRequest, failure: Failure) -> bytes:
@@ -151,51 +224,11 @@ class ControlAPI:
         error = error_for(failure, asked)
         return prepare(asked, refusal(error), error.status)
 
-    async def _command(self, verb: Verb, parameters: Mapping[str, Any]) -> Payload:
-        members = self._selected(parameters["engine"], parameters["match"])
-        command = self.broker.order(verb, parameters[VALUE_NAMES[verb]], members)
-        if parameters["wait"] and not command.is_settled:
-            await self._settled(command, parameters["wait"])
-        return command_view(command)
-
-    async def _settled(self, command: Command, seconds: int) -> None:
-        """Wait for a command to be settled, and no longer than that.
-
-        The ledger calls from within its own work, so the answer is made in a turn of
-        its own. A client that goes away cancels this.
-        """
-        done: Deferred[None] = Deferred()
-        timer = self._clock.callLater(seconds, done.callback, None)
-
-        def hurry(_: Command) -> None:
-            timer.reset(0)
-
-        command.when_settled(hurry)
-        try:
-            await done
-        finally:
-            command.forget(hurry)
-            if timer.active():
-                timer.cancel()
-
-    def _registered(self, engine_id: str) -> Member:
-        member = self.broker.fleet.get(engine_id)
-        if member is None:
-            raise ControlError(404, f"no engine {quoted(engine_id)} is registered")
-        return member
-
-    def _selected(self, engine_ids: list[str], globs: list[str]) -> Iterable[Member]:
-        """Choose the engines named or matched; all where neither is asked for."""
-        fleet = self.broker.fleet
-        if not engine_ids and not globs:
-            return fleet
-        selected = {engine_id: self._registered(engine_id) for engine_id in engine_ids}
-        if globs:
-            matches = re.compile("|".join(map(translate, globs))).match
-            selected.update(
-                (member.engine_id, member) for member in fleet if matches(member.engine_id)
-            )
-        return selected.values()
+    async def _command(self, verb: Verb, asked: Asked) -> Reply:
+        placed = place(verb, asked.values, self.broker, self._random)
+        await settled(placed.command, asked["wait"], self._clock)
+        headers = {REPLAYED_HEADER: "true"} if placed.replayed else {}
+        return Reply(command_view(placed.command, self._dates), headers)
 
 
 def control_resource(
@@ -204,6 +237,8 @@ def control_resource(
     *,
     extra_hosts: Iterable[str] = (),
     is_ready: Callable[[], bool] = lambda: True,
+    wall: Callable[[], float] = time.time,
+    random: Random | None = None,
 ) -> IResource:
     """Make the root of the control API.
 
@@ -212,7 +247,11 @@ def control_resource(
         clock: Ends what waits.
         extra_hosts: Names that it answers for, besides the machine's own.
         is_ready: Whether engines can register.
+        wall: What people's clocks show, POSIX seconds.
+        random: Draws shares.
     """
-    api = ControlAPI(broker, clock, is_ready)
+    dates = WallClock(broker.seconds, wall)
+    draws = random or Random()  # noqa: S311 - it chooses engines, no secret
+    api = ControlAPI(broker, clock, is_ready, dates, draws)
     hosts = Hosts.of((*own_names(), *extra_hosts))
     return cast(IResource, Guard(api.app.resource(), hosts))

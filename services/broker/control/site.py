@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from io import BytesIO
+from random import Random
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
@@ -141,6 +143,8 @@ def control_site(
     *,
     extra_hosts: Iterable[str] = (),
     is_ready: Callable[[], bool] = lambda: True,
+    wall: Callable[[], float] = time.time,
+    random: Random | None = None,
 ) -> Site:
     """Make the factory that serves a broker's control API.
 
@@ -149,6 +153,10 @@ def control_site(
         reactor: Ends what waits, and connections that are idle.
         extra_hosts: Names that it answers for, besides the machine's own.
         is_ready: Whether engines can register.
+        wall: What people's clocks show, POSIX seconds.
+        random: Draws shares.
     """
-    resource = control_resource(broker, reactor, extra_hosts=extra_hosts, is_ready=is_ready)
+    resource = control_resource(
+        broker, reactor, extra_hosts=extra_hosts, is_ready=is_ready, wall=wall, random=random
+    )
     return ControlSite(resource, reactor)

@@ -1,6 +1,7 @@
-"""A broker's records as the control API shows them.
+"""A broker's records as the control API shows them, and what their members mean.
 
-Times are seconds, but latencies and round trips milliseconds.
+Beside each view stands its schema. Times are seconds, but latencies and round trips
+milliseconds.
 """
 
 from __future__ import annotations
@@ -12,39 +13,138 @@ from attrs import asdict
 
 from brokerproto.broker import Broker
 from brokerproto.commands import Command, Latency, Step, Verb
-from brokerproto.fleet import Member
+from brokerproto.fleet import End, Manner, Member
+from services.broker.control.schemas import (
+    Schema,
+    array,
+    count,
+    counts,
+    flag,
+    nullable,
+    number,
+    record,
+    ref,
+    text,
+    word,
+)
+from services.broker.control.wall_clock import WallClock
 
-__all__ = ["NAMED", "VALUE_NAMES", "command_view", "engine_view", "stats_view"]
+__all__ = [
+    "NAMED",
+    "NAMED_IN_LIST",
+    "STATES",
+    "VALUE_NAMES",
+    "VIEWS",
+    "command_view",
+    "end_view",
+    "engine_view",
+    "state_of",
+    "stats_view",
+]
 
 NAMED = 1000
 """How many engines a command's record names, of each kind."""
 
+NAMED_IN_LIST = 100
+"""How many it names where it is one of a list."""
+
 VALUE_NAMES: dict[Verb, str] = {"DOWORK": "time", "KILL": "code"}
 """What a command's number is called, in the query and in the answer."""
 
+STATES = ("alive", "late")
+"""What a registered engine can be."""
+
 _MEASURED = tuple(step for step in Step if step is not Step.QUEUED)
+_RANKS = ("min", "p50", "p90", "p99", "max")
 
 
-def command_view(command: Command) -> dict[str, Any]:
+def command_view(command: Command, clock: WallClock, named: int = NAMED) -> dict[str, Any]:
     """Show a command: ``targets`` is the sum of ``states``."""
-    failed = [
-        {"engine": engine_id, "error": entry.error}
-        for engine_id, entry in command.entries.items()
-        if entry.step is Step.FAILED
-    ]
     return {
         "command": command.command,
         "verb": command.verb,
         VALUE_NAMES[command.verb]: command.value,
+        "issued": clock.date(command.issued_at),
         "targets": len(command.entries),
         "settled": command.is_settled,
         "states": {step.value: command.states[step] for step in Step},
         "latencies": {step.value: _latency_view(command.latency(step)) for step in _MEASURED},
-        "silent": list(islice(command.silent, NAMED)),
+        "silent": list(islice(command.silent, named)),
         "silent_total": command.states[Step.QUEUED] + command.states[Step.WRITTEN],
-        "failed": failed[:NAMED],
-        "failed_total": len(failed),
+        "failed": [
+            {"engine": engine_id, "error": entry.error}
+            for engine_id, entry in islice(command.standing(Step.FAILED), named)
+        ],
+        "failed_total": command.states[Step.FAILED],
     }
+
+
+def _latency_view(latency: Latency | None) -> dict[str, float] | None:
+    if latency is None:
+        return None
+    ranks = {name: round(getattr(latency, name) * 1000, 3) for name in _RANKS}
+    return {"n": latency.n, **ranks}
+
+
+_LATENCY = record(
+    "How long the targets took to reach a step, in milliseconds, by nearest rank.",
+    {
+        "n": count("How many reached it.", 3, least=1),
+        **{name: number(f"Milliseconds: {name}.", 10.401) for name in _RANKS},
+    },
+)
+
+_COMMAND = {
+    **record(
+        "A command, and what became of it.",
+        {
+            "command": text("Its id; up to the hyphen the broker's start.", "2ace9095-1"),
+            "verb": word("What was ordered.", VALUE_NAMES),
+            "time": count("Milliseconds of work; only of a DOWORK.", 2000),
+            "code": count("Exit status; only of a KILL.", 3),
+            "issued": text(
+                "When it was ordered, in UTC.", "2026-11-22T13:17:20.123Z", format="date-time"
+            ),
+            "targets": count("How many engines it was meant for.", 3),
+            "settled": flag("Whether all targets are done, failed or lost.", True),
+            "states": record(
+                "How many targets stand at each step now.",
+                {step.value: count(f"Targets that are {step.value}.", 0) for step in Step},
+            ),
+            "latencies": record(
+                "For each step how long it took from the command to it; null where nobody did.",
+                {step.value: nullable(ref("Latency")) for step in _MEASURED},
+            ),
+            "silent": array(
+                text("An engine's id.", "engine-1"),
+                f"Targets that have said nothing, the first {NAMED}; "
+                f"the first {NAMED_IN_LIST} in a list of commands.",
+                maxItems=NAMED,
+            ),
+            "silent_total": count("How many have said nothing.", 0),
+            "failed": array(
+                record(
+                    "A target that failed.",
+                    {
+                        "engine": text("Its id.", "engine-1"),
+                        "error": nullable(text("Why, if it said so.", "queue-full")),
+                    },
+                ),
+                f"Targets that failed, the first {NAMED}; "
+                f"the first {NAMED_IN_LIST} in a list of commands.",
+                maxItems=NAMED,
+            ),
+            "failed_total": count("How many have failed.", 0),
+        },
+        optional=VALUE_NAMES.values(),
+    ),
+    "oneOf": [{"required": [name]} for name in VALUE_NAMES.values()],
+}
+
+
+def state_of(member: Member, broker: Broker) -> str:
+    """Say whether a registered engine is late."""
+    return "late" if member.session in broker.detector.late else "alive"
 
 
 def engine_view(member: Member, broker: Broker) -> dict[str, Any]:
@@ -56,11 +156,12 @@ def engine_view(member: Member, broker: Broker) -> dict[str, Any]:
     return {
         "id": member.engine_id,
         "epoch": member.epoch,
-        "state": "late" if session in broker.detector.late else "alive",
+        "state": state_of(member, broker),
         # A plain engine at work is excused, and dated ahead.
         "age": round(max(0.0, broker.now - session.seen), 3),
         "address": member.origin.address,
         "transport": member.origin.transport,
+        "labels": dict(member.labels),
         "plain": session.terms.plain,
         "busy": session.busy,
         "rtt": None if rtt_us is None else rtt_us / 1000,
@@ -76,14 +177,99 @@ def engine_view(member: Member, broker: Broker) -> dict[str, Any]:
     }
 
 
+_ID = text("Its id.", "engine-2")
+_EPOCH = count("How many times this id was registered.", 1, least=1)
+_ADDRESS = text("Where it connects from.", "127.0.0.1:51922")
+_TRANSPORT = text("The address on which the broker listens for it.", "tcp://127.0.0.1:1337")
+_LABELS = {
+    "type": "object",
+    "additionalProperties": {"type": "string"},
+    "description": "What it says of itself.",
+    "examples": [{"node": "aks-1"}],
+}
+_NUMBERS = {
+    "counted": count("Heartbeats counted, each number once.", 9),
+    "missed": count("Numbers that never came.", 0),
+    "repeated": count("Heartbeats whose number had been counted.", 0),
+}
+
+_ENGINE = record(
+    "A registered engine.",
+    {
+        "id": _ID,
+        "epoch": _EPOCH,
+        "state": word("Whether it is heard in time.", STATES),
+        "age": number("Seconds since its last sign of life.", 6.999),
+        "address": _ADDRESS,
+        "transport": _TRANSPORT,
+        "labels": _LABELS,
+        "plain": flag("Whether its hello had no options."),
+        "busy": nullable(text("The command whose work runs.", "2ace9095-1")),
+        "rtt": nullable(number("Milliseconds from a heartbeat to its ACK.", 0.595)),
+        "interval": count("Seconds between its heartbeats.", 10, least=1),
+        "account": record(
+            "Of its present life: last - first = counted + missed.",
+            {
+                "first": count("The number it had when the broker met it.", 0),
+                "last": count("The highest number settled.", 9),
+                **_NUMBERS,
+                "joined": flag("Whether it had begun to beat before the broker met it."),
+            },
+        ),
+    },
+)
+
+
+def end_view(end: End, clock: WallClock) -> dict[str, Any]:
+    """Show how a registration ended."""
+    return {
+        "number": end.number,
+        "id": end.engine_id,
+        "epoch": end.epoch,
+        "ended": clock.date(end.ended_at),
+        "duration": round(end.duration, 3),
+        "manner": end.manner.value,
+        "cause": end.cause,
+        "address": end.origin.address,
+        "transport": end.origin.transport,
+        "labels": dict(end.labels),
+        "account": {
+            "counted": end.totals.counted,
+            "missed": end.totals.missed,
+            "repeated": end.totals.repeated,
+        },
+    }
+
+
+_END = record(
+    "An engine that left, or was lost.",
+    {
+        "number": count("Which end of all since the broker's start.", 1, least=1),
+        "id": _ID,
+        "epoch": _EPOCH,
+        "ended": text("When, in UTC.", "2026-11-22T13:17:20.123Z", format="date-time"),
+        "duration": number("Seconds for which it was registered.", 12.5),
+        "manner": word("Whether it left on purpose.", [manner.value for manner in Manner]),
+        "cause": text(
+            "The reason that it gave; or closed, reset, timeout, or a code of the protocol.",
+            "killed",
+        ),
+        "address": _ADDRESS,
+        "transport": _TRANSPORT,
+        "labels": _LABELS,
+        "account": record("Of its life, up to this end.", _NUMBERS),
+    },
+)
+
+
 def stats_view(broker: Broker, started: float) -> dict[str, Any]:
     """Show what a broker has counted since `started`, its own monotonic seconds."""
-    counts = asdict(broker.stats())
-    counts["lost_time"] = round(counts["lost_time"], 3)
+    counted = asdict(broker.stats())
+    counted["lost_time"] = round(counted["lost_time"], 3)
     limits = broker.limits
     return {
-        **counts,
-        "rejected": {str(code): n for code, n in sorted(counts["rejected"].items())},
+        **counted,
+        "rejected": {str(code): n for code, n in sorted(counted["rejected"].items())},
         "uptime": round(broker.seconds() - started, 3),
         "boot": broker.boot,
         "interval": limits.interval,
@@ -91,13 +277,90 @@ def stats_view(broker: Broker, started: float) -> dict[str, Any]:
     }
 
 
-def _latency_view(latency: Latency | None) -> dict[str, float] | None:
-    if latency is None:
-        return None
-    return {
-        "n": latency.n,
-        **{
-            name: round(getattr(latency, name) * 1000, 3)
-            for name in ("min", "p50", "p90", "p99", "max")
+_STATS = record(
+    "What the broker has counted: opened = closed + connections, "
+    "registrations = registered + left + lost.",
+    {
+        "connections": count("Open connections.", 3),
+        "registered": count("Registered engines.", 3),
+        "late": count("Registered engines that are late.", 0),
+        "opened": count("Connections ever accepted.", 4),
+        "closed": count("Connections gone.", 1),
+        "registrations": count("Registrations ever granted.", 4),
+        "heartbeats": count("Heartbeats counted, each number once.", 27),
+        "missed": count("Numbers that never came.", 0),
+        "repeated": count("Heartbeats whose number had been counted.", 0),
+        "gaps": count("How many times numbers were missing.", 0),
+        "left": count("Registrations that ended on purpose.", 1),
+        "lost": count("Registrations that ended otherwise.", 0),
+        "causes": counts("Ends by manner and cause.", {"left:killed": 1}),
+        "rejected": counts("Refusals by the protocol's code.", {"408": 1}),
+        "stale": count("Frames that came after an end.", 0),
+        "unknown_verbs": count("Frames of registered engines with a verb that is none.", 0),
+        "wrong_protocol": counts("Peers that spoke another protocol, by its name.", {"http": 1}),
+        "reports": count("Reports taken.", 16),
+        "strange_reports": count("Reports that fitted no command.", 0),
+        "lost_time": number("Seconds in which the broker did not run.", 0.0),
+        "uptime": number("Seconds since the broker's start.", 91.718),
+        "boot": text("The name of that start.", "2ace9095"),
+        "interval": count("Seconds between heartbeats.", 10, least=1),
+        "timeout": number("Seconds of silence until an engine is lost.", 40),
+    },
+)
+
+
+def _list_of(name: str, items: str, description: str) -> Schema:
+    """Describe a list that comes in pages."""
+    return record(
+        description,
+        {
+            "total": count("How many there are on all pages.", 1),
+            "next": nullable(
+                text("Path and query of the next page; null on the last one.", f"/{name}?after=x")
+            ),
+            name: array(ref(items), "This page."),
         },
-    }
+    )
+
+
+VIEWS: dict[str, Schema] = {
+    "Latency": _LATENCY,
+    "Command": _COMMAND,
+    "Commands": record(
+        "The commands that are kept, the last one first.",
+        {
+            "total": count("How many are kept.", 1),
+            "commands": array(ref("Command"), "As many as asked for."),
+        },
+    ),
+    "Engine": _ENGINE,
+    "Engines": _list_of("engines", "Engine", "Registered engines."),
+    "End": _END,
+    "History": _list_of("history", "End", "Engines that left or were lost, the last one first."),
+    "Stats": _STATS,
+    "Status": record("How the broker is.", {"status": word("In a word.", ("ok", "ready"))}),
+    "Index": record(
+        "What there is.",
+        {
+            "openapi": text("Where the description of it all is.", "/openapi.json"),
+            "paths": array(
+                record(
+                    "A path.",
+                    {
+                        "path": text("It; parts in braces are to be filled in.", "/healthz"),
+                        "summary": text("What it is for.", "Tell that the process answers."),
+                    },
+                ),
+                "All paths.",
+            ),
+        },
+    ),
+    "OpenAPI": {
+        "type": "object",
+        "description": "A document of OpenAPI 3.1.",
+        "required": ["openapi", "info", "paths", "components"],
+        "properties": {"openapi": {"type": "string", "pattern": "^3[.]1[.]"}},
+        "examples": [{"openapi": "3.1.1", "info": {}, "paths": {}, "components": {}}],
+    },
+}
+"""The schemas of all answers but errors, by name."""

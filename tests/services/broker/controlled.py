@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from random import Random
 from typing import Any
 
 import treq.testing
@@ -19,9 +20,12 @@ from brokerproto.broker import Broker
 from brokerproto.broker_session import BrokerSession
 from brokerproto.fleet import Origin
 from services.broker.control import control_resource, control_site
+from tests.services.broker.described import check
 
 BOOT = "b007"
 AUTHORITY = "127.0.0.1:8080"
+# What the wall clock shows when the clock shows 1000: 2026-11-22T00:00:00Z.
+MIDNIGHT = 1_795_305_600
 CHUNKED = {"Transfer-Encoding": "chunked"}
 
 
@@ -78,11 +82,17 @@ class Controlled:
         # Not 0, where a forgotten subtraction would not show.
         self.clock.advance(1000)
         self.ready = True
+        self.wall_set_by = 0.0
         self.broker = Broker(self.clock.seconds, BOOT)
         self.engines: dict[str, RecordedEngine] = {}
         for engine_id in engine_ids:
             self.register(engine_id)
-        terms: Any = {"extra_hosts": extra_hosts, "is_ready": lambda: self.ready}
+        terms: Any = {
+            "extra_hosts": extra_hosts,
+            "is_ready": lambda: self.ready,
+            "wall": lambda: self.clock.seconds() - 1000 + MIDNIGHT + self.wall_set_by,
+            "random": Random(1),
+        }
         self.site = control_site(self.broker, self.clock, **terms)
         self.treq = treq_over(control_resource(self.broker, self.clock, **terms))
 
@@ -110,7 +120,8 @@ class Controlled:
 
     def ask(self, path: str, method: str = "GET", **options: Any) -> Asked:
         """Make a request through treq's client."""
-        return Asked(self.treq, self.treq.request(method, f"http://{AUTHORITY}{path}", **options))
+        response = self.treq.request(method, f"http://{AUTHORITY}{path}", **options)
+        return Asked(path, self.treq, response)
 
     def answer_to(self, path: str, method: str = "GET", **options: Any) -> Answer:
         """Make a request that is answered at once."""
@@ -127,9 +138,10 @@ class Controlled:
 
 
 class Asked:
-    """A request made through treq's client in memory."""
+    """A request made through treq's client in memory; its answer is as described."""
 
-    def __init__(self, stub: Any, response: Deferred[Any]) -> None:
+    def __init__(self, path: str, stub: Any, response: Deferred[Any]) -> None:
+        self._path = path
         self._treq = stub
         self._responses: list[Any] = []
         response.addCallback(self._responses.append)
@@ -149,6 +161,7 @@ class Asked:
             name.decode("ascii"): values[0].decode("ascii")
             for name, values in response.headers.getAllRawHeaders()
         }
+        check(self._path, response.code, headers, bodies[0])
         return Answer(response.code, headers, bodies[0])
 
 

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from services.broker.control.accepted import ORDER
 from services.broker.control.answers import ControlError
-from services.broker.control.parameters import Parameter, read_parameters
+from services.broker.control.parameters import Parameter, read_query
 from services.program.values import WholeNumber
 from tests.services.broker.controlled import Answer, Controlled, exchange, request
 
@@ -20,6 +21,7 @@ RANGES = {
     "/dowork?wait=": ("wait", 0, 600),
     "/kill?code=": ("code", 0, 255),
     "/kill?wait=": ("wait", 0, 600),
+    "/kill?share=": ("share", 1, 100),
 }
 NUMBERS = st.sampled_from(sorted(RANGES))
 
@@ -53,6 +55,10 @@ def is_plain_integer(raw: bytes, low: int, high: int) -> bool:
 @example("/kill?code=", b"256")
 @example("/dowork?wait=", b"600")
 @example("/dowork?wait=", b"601")
+@example("/kill?share=", b"0")
+@example("/kill?share=", b"1")
+@example("/kill?share=", b"100")
+@example("/kill?share=", b"101")
 def test_value_that_is_no_plain_integer_in_range_does_nothing(path: str, raw: bytes) -> None:
     name, low, high = RANGES[path]
     controlled, answer = ask_raw(path + quote_from_bytes(raw, safe=""))
@@ -110,7 +116,42 @@ def test_awkward_value_is_refused_by_name(path: str, value: str) -> None:
         ("/kill?engine=%FF", "engine"),
         ("/kill?match=%C3%28", "match"),
         ("/stats?a=1", "a"),
-        ("/engines?state=late", "state"),
+        ("/engines?state=dead", "state"),
+        ("/engines?state=late&state=late", "state"),
+        ("/engines?sort=none", "sort"),
+        ("/engines?sort=--id", "sort"),
+        ("/engines?limit=0", "limit"),
+        ("/engines?limit=1001", "limit"),
+        ("/engines?after=a&after=b", "after"),
+        ("/engines?manner=left", "manner"),
+        ("/history?manner=LEFT", "manner"),
+        ("/history?after=-1", "after"),
+        ("/history?after=a", "after"),
+        ("/history?sort=id", "sort"),
+        ("/commands?limit=101", "limit"),
+        ("/commands?limit=0", "limit"),
+        ("/kill?share=0", "share"),
+        ("/kill?share=101", "share"),
+        ("/kill?share=12.5", "share"),
+        ("/kill?share=10%25", "share"),
+        ("/kill?share=10&share=20", "share"),
+        ("/kill?expect=-1", "expect"),
+        ("/kill?expect=1000001", "expect"),
+        ("/kill?expect=1&expect=1", "expect"),
+        ("/kill?label=", "label"),
+        ("/kill?label=node", "label"),
+        ("/kill?label=:aks-1", "label"),
+        ("/kill?label=Node:aks-1", "label"),
+        ("/kill?label=node:aks:1", "label"),
+        ("/kill?label=node:aks%201", "label"),
+        ("/kill?label=node:aks-1%0A", "label"),
+        ("/kill?label=node:%C3%A4", "label"),
+        ("/kill?label=" + "n" * 27 + ":x", "label"),
+        ("/kill?label=n:" + "x" * 257, "label"),
+        ("/kill?Idempotency-Key=k", "Idempotency-Key"),
+        ("/engines?label=node", "label"),
+        ("/?a", "a"),
+        ("/openapi.json?a", "a"),
         ("/engines/a-1?a=", "a"),
         ("/commands/x?wait=1", "wait"),
         ("/healthz?a", "a"),
@@ -123,7 +164,7 @@ def test_unknown_or_repeated_parameter_is_refused_by_name(target: str, name: str
     assert controlled.did_nothing
 
 
-@given(st.text(max_size=12).filter(lambda name: name not in ("time", "wait", "engine", "match")))
+@given(st.text(max_size=12).filter(lambda name: name not in {"time", *ORDER}))
 def test_no_other_name_is_a_parameter(name: str) -> None:
     raw = quote_from_bytes(name.encode("utf-8", "surrogatepass"), safe="")
     controlled, answer = ask_raw(f"/dowork?{raw}=1")
@@ -138,9 +179,10 @@ def test_empty_pairs_are_nothing() -> None:
 
 
 ACCEPTED = {
-    "n": Parameter(WholeNumber(0, 9), 7),
-    "word": Parameter(),
-    "many": Parameter(most=3),
+    "n": Parameter("", WholeNumber(0, 9), 7),
+    "word": Parameter(""),
+    "many": Parameter("", most=3),
+    "Elsewhere": Parameter("", place="header"),
 }
 
 
@@ -153,11 +195,11 @@ ACCEPTED = {
     ],
 )
 def test_values_are_read_by_their_names(query: bytes, values: dict[str, Any]) -> None:
-    assert read_parameters(b"/path" + query, ACCEPTED) == values
+    assert read_query(b"/path" + query, ACCEPTED) == values
 
 
 def test_most_is_the_most() -> None:
     with pytest.raises(ControlError) as caught:
-        read_parameters(b"/path?many=1&many=2&many=3&many=4", ACCEPTED)
+        read_query(b"/path?many=1&many=2&many=3&many=4", ACCEPTED)
     assert caught.value.status == 400
     assert caught.value.details == {"parameter": "many"}

@@ -1,0 +1,458 @@
+"""/engines, /history and /commands: what is listed, in which order, page by page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from functools import cache
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from attrs import evolve
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from brokerproto.commands import COMMANDS_KEPT, Key
+from brokerproto.fleet import Manner
+from services.broker.control.accepted import DEFAULT_LIMIT, MAX_LIMIT
+from services.broker.control.pages import SORTS
+from services.broker.control.views import NAMED_IN_LIST
+from tests.services.broker.controlled import BOOT, Controlled
+
+
+def pages(controlled: Controlled, path: str) -> list[list[Any]]:
+    """Follow the links from page to page; each but the last is as long as was asked."""
+    found = []
+    total = None
+    following: str | None = path
+    while following is not None:
+        answer = controlled.get(following)
+        name = path[1:].partition("?")[0]
+        assert total in (None, answer["total"])
+        total, following = answer["total"], answer["next"]
+        found.append(answer[name])
+        assert following is None or len(answer[name]) == len(found[0]) > 0
+    assert sum(map(len, found)) == total
+    return found
+
+
+def ids(items: list[Any]) -> list[str]:
+    return [item["id"] for item in items]
+
+
+def joined(found: list[list[Any]]) -> list[str]:
+    return [engine_id for page in found for engine_id in ids(page)]
+
+
+# Engines
+
+TRANSPORTS = ("tcp://127.0.0.1:1337", "ipc:///run/br\u00f6ker?a=b&c:d")
+
+
+@cache
+def the_fleet() -> Controlled:
+    """Twelve engines that differ in everything that can be sorted by."""
+    controlled = Controlled()
+    for n in range(12):
+        engine_id = f"{'ab'[n % 2]}-{n}"
+        options = f":v=1;instance=a1;label-node=aks-{n % 3}"
+        engine = controlled.register(engine_id, options)
+        member = controlled.broker.fleet.get(engine_id)
+        assert member is not None
+        transport, address = TRANSPORTS[n % 4 == 0], f"192.0.2.{n % 5}:4000"
+        member.origin = evolve(member.origin, transport=transport, address=address)
+        controlled.clock.advance(0.125)
+        controlled.broker.tick()
+        engine.says(f"HeartBeat:{engine_id}:{1 + n % 4}" + (f":rtt={n % 7}" if n % 5 else ""))
+    controlled.engines["a-2"].says("Bye")
+    controlled.broker.lose(controlled.engines["a-2"].session, reset=False)
+    controlled.register("a-2", ":v=1;instance=b2")
+    controlled.pass_seconds(14)
+    for n in (1, 4, 8):
+        engine_id = f"{'ab'[n % 2]}-{n}"
+        controlled.engines[engine_id].says(f"HeartBeat:{engine_id}:{2 + n % 4}")
+    controlled.pass_seconds(3)
+    return controlled
+
+
+def sorted_by(name: str, engines: list[Any]) -> list[str]:
+    """Sort in the plainest way: null first, texts by their characters, ties by id."""
+
+    def key(engine: Any) -> Any:
+        value = engine["account"]["missed"] if name == "missed" else engine[name]
+        return (value is not None, value or 0 if name != "id" else "", engine["id"])
+
+    if name in ("state", "address", "transport"):
+        return ids(sorted(engines, key=lambda engine: (engine[name], engine["id"])))
+    return ids(sorted(engines, key=key))
+
+
+def test_engines_are_sorted_by_id_unless_asked_otherwise() -> None:
+    listed = ids(the_fleet().get("/engines")["engines"])
+    assert listed == sorted(listed)
+    assert len(listed) == 12
+
+
+@pytest.mark.parametrize("name", [name for name in SORTS if name[0] != "-"])
+@pytest.mark.parametrize("limit", [1, 5, 12])
+def test_engines_are_sorted_both_ways_and_pages_are_the_whole_list(name: str, limit: int) -> None:
+    everybody = the_fleet().get("/engines")["engines"]
+    expected = sorted_by(name, everybody)
+    assert joined(pages(the_fleet(), f"/engines?sort={name}&limit={limit}")) == expected
+    assert joined(pages(the_fleet(), f"/engines?limit={limit}&sort=-{name}")) == expected[::-1]
+
+
+def test_the_fleet_of_these_tests_differs_in_all_that_is_sorted_by() -> None:
+    everybody = the_fleet().get("/engines")["engines"]
+    for name in ("state", "age", "epoch", "rtt", "address", "transport"):
+        assert len({engine[name] for engine in everybody}) > 1, name
+    assert len({engine["account"]["missed"] for engine in everybody}) > 1
+
+
+filters: Mapping[str, st.SearchStrategy[list[str]]] = {
+    "state": st.lists(st.sampled_from(["alive", "late"]), max_size=1),
+    "match": st.lists(st.sampled_from(["a-*", "*1", "b-?", "zz", "*"]), max_size=2),
+    "label": st.lists(st.sampled_from(["node:aks-1", "node:aks-2", "kind:x"]), max_size=2),
+    "transport": st.lists(st.sampled_from([*TRANSPORTS, "tcp://nowhere:1"]), max_size=2),
+}
+
+
+def fits(engine: Any, asked: Mapping[str, list[str]]) -> bool:
+    labels = {f"{name}:{value}" for name, value in engine["labels"].items()}
+    return (
+        engine["state"] in (asked["state"] or [engine["state"]])
+        and any(fnmatchcase(engine["id"], glob) for glob in asked["match"] or ["*"])
+        and labels.issuperset(asked["label"])
+        and engine["transport"] in (asked["transport"] or [engine["transport"]])
+    )
+
+
+@settings(max_examples=50)
+@given(st.fixed_dictionaries({**filters}), st.sampled_from(SORTS), st.integers(1, 13))
+def test_pages_of_any_question_are_the_whole_list(
+    asked: dict[str, list[str]], sort: str, limit: int
+) -> None:
+    query = "&".join(f"{name}={quote(value)}" for name in asked for value in asked[name])
+    everybody = [each for each in the_fleet().get("/engines")["engines"] if fits(each, asked)]
+    expected = sorted_by(sort.removeprefix("-"), everybody)
+    found = joined(pages(the_fleet(), f"/engines?{query}&sort={sort}&limit={limit}"))
+    assert found == (expected[::-1] if sort[0] == "-" else expected)
+
+
+@given(st.text(max_size=8), st.sampled_from(SORTS))
+def test_any_text_is_a_place_and_divides_the_list(after: str, sort: str) -> None:
+    path = f"/engines?sort={sort}&after={quote(after.encode('utf-8', 'replace'))}"
+    whole = ids(the_fleet().get(f"/engines?sort={sort}")["engines"])
+    behind = ids(the_fleet().get(path)["engines"])
+    assert behind == whole[len(whole) - len(behind) :]
+    assert the_fleet().get(path)["total"] == len(whole)
+
+
+@pytest.mark.parametrize(
+    ("after", "expected"),
+    [("a", "bcd"), ("b", "cd"), ("bb", "cd"), ("", "abcd"), ("d", ""), ("A", "abcd")],
+)
+def test_a_list_by_id_begins_behind_any_id(after: str, expected: str) -> None:
+    controlled = Controlled(*"dbca")
+    assert ids(controlled.get(f"/engines?after={after}")["engines"]) == list(expected)
+
+
+names = st.text("abc", min_size=1, max_size=3)
+
+
+@settings(max_examples=50)
+@given(
+    st.sets(names, min_size=1),
+    st.lists(st.tuples(st.sets(names), st.sets(names)), min_size=1),
+    st.sampled_from(["id", "-id"]),
+    st.integers(1, 4),
+)
+def test_whoever_stays_is_listed_once_though_others_come_and_go(
+    first: set[str], turns: list[tuple[set[str], set[str]]], sort: str, limit: int
+) -> None:
+    controlled = Controlled(*first)
+    fleet = controlled.broker.fleet
+    following, stayed = f"/engines?sort={sort}&limit={limit}", set(first)
+    seen: list[str] = []
+    for going, coming in [*turns, *[(set(), set())] * 40]:
+        answer = controlled.get(following)
+        seen += ids(answer["engines"])
+        if answer["next"] is None:
+            break
+        following = answer["next"]
+        # The one behind which the next page begins goes too.
+        for name in going | {seen[-1]}:
+            if fleet.get(name) is not None:
+                controlled.broker.lose(controlled.engines[name].session, reset=False)
+        stayed -= going
+        for name in coming:
+            if fleet.get(name) is None:
+                controlled.register(name)
+    assert answer["next"] is None
+    assert len(seen) == len(set(seen))
+    assert stayed <= set(seen)
+
+
+def test_an_engine_by_age_keeps_its_place_while_time_passes() -> None:
+    controlled = Controlled()
+    for name in "abcdef":
+        controlled.register(name)
+        controlled.clock.advance(1)
+        controlled.broker.tick()
+    first = controlled.get("/engines?sort=age&limit=3")
+    assert ids(first["engines"]) == ["f", "e", "d"]
+    controlled.clock.advance(5)
+    controlled.broker.tick()
+    assert ids(controlled.get(first["next"])["engines"]) == ["c", "b", "a"]
+
+
+def test_a_page_has_a_hundred_engines_and_at_most_a_thousand() -> None:
+    assert (DEFAULT_LIMIT, MAX_LIMIT) == (100, 1000)
+    controlled = Controlled(*(f"e-{n:04}" for n in range(MAX_LIMIT + 1)))
+    shown = controlled.get("/engines")
+    assert (shown["total"], len(shown["engines"])) == (MAX_LIMIT + 1, DEFAULT_LIMIT)
+    assert shown["next"] == "/engines?after=e-0099"
+    _, rest = pages(controlled, f"/engines?limit={MAX_LIMIT}")
+    assert ids(rest) == [f"e-{MAX_LIMIT:04}"]
+
+
+def test_the_next_page_is_the_same_question() -> None:
+    path = "/engines?after=a-0&match=%5Bab%5D-*&limit=1&transport=ipc:///run/br%C3%B6ker?a=b%26c:d"
+    following = the_fleet().get(path)["next"]
+    assert following.isascii()
+    assert following.startswith("/engines?match=%5Bab%5D-%2A&limit=1&transport=ipc%3A%2F%2F%2Frun")
+    assert following.endswith("&after=a-4")
+
+
+def test_no_engines_are_an_empty_page() -> None:
+    assert Controlled().get("/engines") == {"total": 0, "next": None, "engines": []}
+
+
+def test_a_page_costs_a_look_at_each_engine_and_shows_only_its_own() -> None:
+    """Counted, not timed: whether an engine is late is asked when it is shown."""
+    controlled = Controlled(*(f"e-{n}" for n in range(50)))
+    looked: list[object] = []
+
+    class Counting(set[Any]):
+        def __contains__(self, item: object) -> bool:
+            looked.append(item)
+            return False
+
+    controlled.broker.detector.late = Counting()
+    controlled.get("/engines?limit=7&sort=-age")
+    assert len(looked) == 7
+    controlled.get("/engines?limit=7&state=alive")
+    assert len(looked) == 7 + 50 + 7
+
+
+# History
+
+
+def some_history(n: int = 9) -> Controlled:
+    controlled = Controlled()
+    for number in range(n):
+        engine_id = f"{'ab'[number % 2]}-{number % 3}"
+        engine = controlled.register(engine_id, f":v=1;instance=c{number};label-n=x{number % 2}")
+        controlled.clock.advance(0.25)
+        controlled.broker.tick()
+        if number % 4 == 0:
+            engine.says(f"Bye:reason=because-{number}")
+        controlled.broker.lose(engine.session, reset=number % 4 == 1)
+    return controlled
+
+
+def numbers(items: list[Any]) -> list[int]:
+    return [item["number"] for item in items]
+
+
+def test_an_end_says_who_when_how_long_and_why() -> None:
+    controlled = Controlled()
+    engine = controlled.register("pod-1", ":v=1;instance=a1;label-node=aks-1")
+    engine.says("HeartBeat:pod-1:1", "HeartBeat:pod-1:3", "HeartBeat:pod-1:3")
+    controlled.pass_seconds(12.5)
+    engine.says("Bye:reason=killed")
+    assert controlled.get("/history") == {
+        "total": 1,
+        "next": None,
+        "history": [
+            {
+                "number": 1,
+                "id": "pod-1",
+                "epoch": 1,
+                "ended": "2026-11-22T00:00:12.500Z",
+                "duration": 12.5,
+                "manner": "left",
+                "cause": "killed",
+                "address": "192.0.2.1:40000",
+                "transport": "tcp://127.0.0.1:1337",
+                "labels": {"node": "aks-1"},
+                "account": {"counted": 2, "missed": 1, "repeated": 1},
+            }
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    ("end", "manner", "cause"),
+    [("Bye", "left", "bye"), ("HeartBeat:b:1", "lost", "442"), (None, "lost", "timeout")],
+)
+def test_an_end_has_the_cause_of_the_account(end: str | None, manner: str, cause: str) -> None:
+    controlled = Controlled("a")
+    if end is None:
+        controlled.pass_seconds(45)
+    else:
+        controlled.engines["a"].says(end)
+    (shown,) = controlled.get("/history")["history"]
+    assert (shown["manner"], shown["cause"]) == (manner, cause)
+    assert controlled.get("/stats")["causes"] == {f"{manner}:{cause}": 1}
+
+
+def test_the_last_end_is_the_first_one_listed() -> None:
+    assert numbers(some_history().get("/history")["history"]) == list(range(9, 0, -1))
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("manner=left", [9, 5, 1]),
+        ("manner=lost", [8, 7, 6, 4, 3, 2]),
+        ("cause=reset", [6, 2]),
+        ("cause=reset&cause=because-4", [6, 5, 2]),
+        ("cause=closed&manner=left", []),
+        ("cause=", []),
+        ("match=a-*", [9, 7, 5, 3, 1]),
+        ("match=*-0&match=*-1&cause=closed", [8, 7, 4]),
+        ("label=n:x1", [8, 6, 4, 2]),
+        ("label=n:x1&label=n:x0", []),
+        ("transport=tcp://127.0.0.1:1337&match=b-0", [4]),
+        ("transport=tcp://127.0.0.1:1338", []),
+    ],
+)
+@pytest.mark.parametrize("limit", [1, 2, 100])
+def test_history_is_filtered_and_its_pages_are_the_whole_list(
+    query: str, expected: list[int], limit: int
+) -> None:
+    found = pages(some_history(), f"/history?{query}&limit={limit}")
+    assert [number for page in found for number in numbers(page)] == expected
+
+
+def test_the_next_page_of_the_past_does_not_move_with_the_present() -> None:
+    controlled = some_history(5)
+    first = controlled.get("/history?limit=2")
+    assert numbers(first["history"]) == [5, 4]
+    controlled.register("z").says("Bye")
+    assert numbers(controlled.get(first["next"])["history"]) == [3, 2]
+    assert numbers(controlled.get("/history?after=0")["history"]) == []
+    assert numbers(controlled.get("/history?after=7")["history"]) == [6, 5, 4, 3, 2, 1]
+
+
+def test_what_is_forgotten_is_not_listed_and_numbers_go_on() -> None:
+    controlled = Controlled()
+    controlled.broker.fleet.ends_kept = 3
+    for n in range(5):
+        controlled.register(f"e{n}").says("Bye")
+    shown = controlled.get("/history")
+    assert (shown["total"], numbers(shown["history"])) == (3, [5, 4, 3])
+    assert controlled.broker.fleet.count(Manner.LEFT) == 5
+
+
+# Dates
+
+
+def test_a_date_stays_while_the_clocks_drift_and_follows_when_one_is_set() -> None:
+    controlled = Controlled("a")
+    controlled.engines["a"].says("Bye")
+
+    def date() -> Any:
+        return controlled.get("/history")["history"][0]["ended"]
+
+    assert date() == "2026-11-22T00:00:00.000Z"
+    controlled.wall_set_by = 0.9
+    assert date() == "2026-11-22T00:00:00.000Z"
+    controlled.wall_set_by = -3600.0
+    assert date() == "2026-11-21T23:00:00.000Z"
+
+
+# Commands
+
+
+def test_commands_are_listed_in_full_the_last_one_first() -> None:
+    controlled = Controlled("a", "b")
+    for path in ("/dowork?time=20", "/kill?engine=a", "/dowork?match=x"):
+        controlled.get(path)
+        controlled.clock.advance(1)
+    controlled.engines["a"].says(f"Report:{BOOT}-1:done", f"Report:{BOOT}-2:failed:error=odd")
+    shown = controlled.get("/commands")
+    assert shown["total"] == 3
+    assert [each["command"] for each in shown["commands"]] == [f"{BOOT}-{n}" for n in (3, 2, 1)]
+    assert [each["issued"][-10:] for each in shown["commands"]] == [
+        "00:02.000Z", "00:01.000Z", "00:00.000Z"
+    ]  # fmt: skip
+    assert shown["commands"] == [
+        controlled.get(f"/commands/{each['command']}") for each in shown["commands"]
+    ]
+    assert controlled.get("/commands?limit=1")["commands"] == shown["commands"][:1]
+    assert controlled.get("/commands?limit=1")["total"] == 3
+
+
+def test_no_commands_are_an_empty_list() -> None:
+    assert Controlled("a").get("/commands") == {"total": 0, "commands": []}
+
+
+def test_a_hundred_commands_are_listed() -> None:
+    controlled = Controlled()
+    for _ in range(COMMANDS_KEPT + 1):
+        controlled.get("/kill")
+    shown = controlled.get("/commands")
+    assert (shown["total"], len(shown["commands"])) == (COMMANDS_KEPT, COMMANDS_KEPT)
+    assert shown["commands"][-1]["command"] == f"{BOOT}-2"
+
+
+def test_a_command_in_a_list_names_fewer_engines() -> None:
+    controlled = Controlled(*(f"e-{n}" for n in range(2 * NAMED_IN_LIST + 3)))
+    controlled.get("/dowork")
+    for n in range(NAMED_IN_LIST + 1):
+        controlled.engines[f"e-{n}"].reports("failed:error=odd")
+    (listed,) = controlled.get("/commands")["commands"]
+    assert (len(listed["failed"]), listed["failed_total"]) == (NAMED_IN_LIST, NAMED_IN_LIST + 1)
+    assert (len(listed["silent"]), listed["silent_total"]) == (NAMED_IN_LIST, NAMED_IN_LIST + 2)
+
+
+def test_large_commands_are_shown_in_turns_of_the_reactor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("services.broker.control.commanding._ENTRIES_AT_ONCE", 5)
+    controlled = Controlled("a", "b", "c")
+    for _ in range(4):
+        controlled.get("/dowork")
+    asked = controlled.ask("/commands")
+    for _ in range(3):
+        assert not asked.is_answered
+        # One call a turn: a Clock would run what is due at once in one go.
+        (call,) = controlled.clock.calls
+        controlled.clock.calls.clear()
+        call.called = 1
+        call.func(*call.args, **call.kw)
+    assert [each["command"] for each in asked.answer.json["commands"]] == [
+        f"{BOOT}-{n}" for n in (4, 3, 2, 1)
+    ]
+
+
+def test_a_client_that_goes_away_ends_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.broker.control.commanding._ENTRIES_AT_ONCE", 1)
+    controlled = Controlled("a", "b")
+    for _ in range(3):
+        controlled.get("/dowork")
+    wire = controlled.wire()
+    wire.send(b"GET /commands HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+    assert controlled.clock.getDelayedCalls()
+    wire.lose()
+    assert not controlled.clock.getDelayedCalls()
+
+
+def test_a_key_shows_nowhere() -> None:
+    controlled = Controlled("a")
+    members = list(controlled.broker.fleet)
+    controlled.broker.order("KILL", 0, members, Key("secret", None))
+    assert b"secret" not in controlled.answer_to("/commands").body

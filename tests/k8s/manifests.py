@@ -120,14 +120,25 @@ def built() -> Manifests:
 
 def kustomized(folder: Path) -> str:
     """Let ``kubectl kustomize`` build a folder; skip where there is none that can."""
-    kubectl = shutil.which("kubectl")
-    if kubectl is None:
-        pytest.skip("kubectl is not installed, so there is no kustomize to build k8s with")
-    version = json.loads(_run([kubectl, "version", "--client", "-o", "json"]))["clientVersion"]
+    return _run([kubectl_that_builds(), "kustomize", str(folder)])
+
+
+def kubectl() -> str:
+    """Return where kubectl is; skip where it is not."""
+    path = shutil.which("kubectl")
+    if path is None:
+        pytest.skip("kubectl is not installed")
+    return path
+
+
+def kubectl_that_builds() -> str:
+    """Return where a kubectl is whose kustomize is new enough for k8s; skip where it is not."""
+    path = kubectl()
+    version = json.loads(_run([path, "version", "--client", "-o", "json"]))["clientVersion"]
     minor = int(re.match(r"\d+", version["minor"])[0])  # type: ignore[index]
     if minor < _OLDEST_MINOR:
         pytest.skip(f"kubectl 1.{minor} knows no components; 1.{_OLDEST_MINOR} is the first to")
-    return _run([kubectl, "kustomize", str(folder)])
+    return path
 
 
 def _run(command: Sequence[str]) -> str:

@@ -11,6 +11,16 @@ from typing import ClassVar, Self
 _PATIENCE = 300.0
 
 
+def socket_to(address: str) -> socket.socket:
+    """Connect to ``tcp://...`` or ``ipc://...``."""
+    if not address.startswith("ipc://"):
+        return socket.create_connection(host_and_port(address), _PATIENCE)
+    name = address.removeprefix("ipc://").partition("?")[0]
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.connect(f"\0{name[1:]}" if name.startswith("@") else name)
+    return sock
+
+
 def host_and_port(address: str) -> tuple[str, int]:
     """Read ``tcp://127.0.0.1:1337``."""
     host, _, port = address.rpartition("//")[2].rpartition(":")
@@ -29,14 +39,15 @@ class Peer:
     def __init__(self, connected: socket.socket) -> None:
         self.made.add(self)
         connected.settimeout(_PATIENCE)
-        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if connected.family != socket.AF_UNIX:
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket = connected
         self._read = b""
 
     @classmethod
     def to(cls, address: str) -> Self:
         """Connect to a broker."""
-        return cls(socket.create_connection(host_and_port(address), _PATIENCE))
+        return cls(socket_to(address))
 
     def __enter__(self) -> Self:
         return self

@@ -12,7 +12,7 @@ LOCK := --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv test lint types docs generated diagrams wheel-check demo bench lock clean
+.PHONY: help venv test lint types docs generated diagrams wheel-check image-check demo bench lock clean
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,10 @@ diagrams: $(STAMP) ## write that anew, and draw all diagrams (needs Graphviz)
 wheel-check: $(STAMP) ## build the wheel, look into it, and run both programs from it alone
 	$(BIN)/python .ci/wheel_check.py
 
+image-check: $(STAMP) ## build the image and run it in containers (Linux, root, podman)
+	$(BIN)/python -m tests.image.tools
+	$(BIN)/python -m pytest -q -m image tests/image
+
 demo: $(STAMP) ## watch a broker and 500 engines for a minute
 	$(BIN)/python -m services.scaletest.demo
 
@@ -67,6 +71,8 @@ lock: ## resolve requirements/*.txt anew (needs uv)
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv/" >&2; exit 1; }
 	$(UV) pip compile $(LOCK) --extra dev --extra demo --extra docs --output-file requirements/dev.txt pyproject.toml
 	$(UV) pip compile $(LOCK) --output-file requirements/image.txt pyproject.toml
+	requires=$$($(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")') && \
+	  echo "$$requires" | $(UV) pip compile $(LOCK) --constraints requirements/dev.txt --output-file requirements/build.txt -
 
 clean: ## remove all that was made here
 	rm -rf $(VENV) build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from services.broker.options import Options as BrokerOptions
 from services.engine.options import Options as EngineOptions
 from services.program.options import Option
@@ -17,19 +19,16 @@ def tables() -> dict[str, str]:
     }
 
 
-def _table(options: tuple[Option, ...]) -> str:
-    rows = [
-        "| option | default | environment | meaning |",
-        "|---|---|---|---|",
-        *map(_row, options),
-    ]
-    return "".join(f"{row}\n" for row in rows)
+def _table(options: Sequence[Option]) -> str:
+    header = ["| option, variable | meaning |", "|---|---|"]
+    return "".join(f"{row}\n" for row in [*header, *map(_row, options)])
 
 
 def _row(option: Option) -> str:
-    cells = [_code(f"--{option.usage_name}"), _code(option.default), _code(option.env), option.doc]
-    return "|".join(["", *(f" {cell} ".replace("  ", " ") for cell in cells), ""])
+    names = "<br>".join(_code(name) for name in (f"--{option.usage_name}", option.env) if name)
+    default = "" if option.default is None else f" Default: {_code(option.default)}."
+    return f"| {names} | {option.doc}{default} |"
 
 
-def _code(text: str | None) -> str:
-    return "" if text is None else "`{}`".format(text.replace("|", r"\|"))
+def _code(text: str) -> str:
+    return "`{}`".format(text.replace("|", r"\|"))

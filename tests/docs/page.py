@@ -52,16 +52,17 @@ class Page:
     @property
     def headings(self) -> list[str]:
         """The titles of all sections."""
-        return [match[2] for match in _HEADING.finditer(self._prose)]
+        return [match[2] for match in _HEADING.finditer(self.prose)]
 
     @property
-    def _prose(self) -> str:
+    def prose(self) -> str:
+        """The page with blanks in the place of its fenced blocks."""
         # As long as the page, so that places in one are places in the other.
         return _FENCE.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), self.text)
 
     def section(self, title: str) -> Page:
         """Return a section with the sections below it, but not its heading."""
-        headings = list(_HEADING.finditer(self._prose))
+        headings = list(_HEADING.finditer(self.prose))
         begin = next(match for match in headings if match[2] == title)
         end = next(
             (
@@ -75,7 +76,7 @@ class Page:
 
     def table(self, *header: str) -> list[list[str]]:
         """Return the rows of the one table with this header, less their backquotes."""
-        tables = re.findall(r"(?:^\|.*\|\n)+", self._prose, re.MULTILINE)
+        tables = re.findall(r"(?:^\|.*\|\n)+", self.prose, re.MULTILINE)
         rows = [[_cells(line) for line in table.splitlines()] for table in tables]
         (found,) = [table for table in rows if table[0] == list(header)]
         return found[2:]
@@ -83,7 +84,7 @@ class Page:
     @property
     def images(self) -> list[str]:
         """Where the pictures of the page stand, as it says."""
-        return _IMAGE.findall(self._prose)
+        return _IMAGE.findall(self.prose)
 
 
 def _cells(line: str) -> list[str]:

@@ -43,6 +43,7 @@ lint: $(STAMP) ## check style and formatting with ruff
 types: $(STAMP) ## check the types with mypy --strict
 	$(BIN)/mypy $(SOURCES) tests
 	$(BIN)/mypy twisted/plugins/*.py .ci/*.py
+	$(BIN)/mypy examples/*/*.py examples/*/tests/*.py
 
 docs: $(STAMP) ## build the documentation into build/docs
 	$(BIN)/python -m sphinx --fresh-env --fail-on-warning --keep-going --nitpicky --quiet \

@@ -102,10 +102,18 @@ def test_transports_know_of_the_library_only_its_errors(module: str) -> None:
     assert beyond <= {"brokerproto.errors"}
 
 
+@pytest.mark.parametrize("module", _modules("transports"))
+def test_no_transport_needs_the_laws_and_the_laws_need_no_test_framework(module: str) -> None:
+    laws = "transports.conformance"
+    assert module.startswith(laws) or not any(name.startswith(laws) for name in _imports(module))
+    assert not _tops(module) & {"pytest", "pytest_twisted", "hypothesis", "unittest"}
+
+
 @pytest.mark.parametrize(
     ("module", "allowed"),
     [
         ("transports.uri", {"brokerproto.errors"}),
+        ("transports.profile", set()),
         ("transports.interfaces", {"transports.uri"}),
     ],
 )

@@ -25,6 +25,7 @@ extensions = [
     "docs.extensions.library",
 ]
 smartquotes = False  # they would make a dash of the hyphens of an option
+highlight_language = "none"  # of blocks that name none: formulas
 root_doc = "index"
 # index.md includes README.md, which is what a forge shows of this folder.
 exclude_patterns = ["README.md", "how-to/*/**"]

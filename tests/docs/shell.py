@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-_PATIENCE = 300.0
+_PATIENCE = 120.0
 _LONGEST_PAUSE = 0.2
 _PROMPT = "$ "
 _AT_THE_TERMINAL = """

@@ -19,7 +19,12 @@ from attrs import frozen
 from twisted.internet import unix
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.endpoints import UNIXClientEndpoint
-from twisted.internet.error import CannotListenError, ConnectError
+from twisted.internet.error import (
+    CannotListenError,
+    ConnectError,
+    ConnectionDone,
+    ConnectionLost,
+)
 from twisted.internet.interfaces import (
     IAddress,
     IListeningPort,
@@ -150,7 +155,39 @@ class IPCAddress:
         return f"unix:{told}" if told else "unix"
 
 
-class _Server(unix.Server):
+class _Connection:
+    """What both ends of a UNIX socket do otherwise than Twisted's.
+
+    When a peer has closed, the system reports the end of what it said, and from then
+    on a hang-up; and it lets nobody write, not even nothing. Twisted takes both for a
+    loss, where a protocol lives on after the end; but nothing is lost unless there was
+    something to write.
+    """
+
+    _end_came = False
+    _owes = False
+
+    def readConnectionLost(self, reason: Failure) -> None:
+        self._end_came = True
+        parent: Any = super()
+        parent.readConnectionLost(reason)
+
+    def writeSomeData(self, data: Any) -> Any:
+        if not data:
+            return 0
+        parent: Any = super()
+        written = parent.writeSomeData(data)
+        self._owes = isinstance(written, Exception) or written < len(data)
+        return written
+
+    def connectionLost(self, reason: Failure) -> None:
+        if self._end_came and not self._owes and reason.check(ConnectionLost):
+            reason = Failure(ConnectionDone())
+        parent: Any = super()
+        parent.connectionLost(reason)
+
+
+class _Server(_Connection, unix.Server):
     """An accepted connection that can tell whose it is, also when it is gone."""
 
     def __init__(self, sock: socket.socket, *others: Any) -> None:
@@ -230,7 +267,7 @@ class _ServerEndpoint:
         return succeed(port)
 
 
-class _Client(unix.Client):
+class _Client(_Connection, unix.Client):
     """A connection that is made at once, or not at all."""
 
     def getHost(self) -> Any:

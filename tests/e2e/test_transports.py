@@ -110,6 +110,16 @@ def test_engines_by_every_kind_of_address_are_one_fleet(stage: Stage, folder: Pa
     assert os.listdir(folder) == []
 
 
+def test_engine_that_vanishes_is_told_of_alike_on_every_kind_of_address(
+    stage: Stage, folder: Path
+) -> None:
+    broker = broker_on(stage, "tcp://127.0.0.1:0", f"ipc://{folder}/broker")
+    for address in addresses_of(broker):
+        RawEngine.at(address, f"by-{address[:3]}").socket.close()
+    broker.until(registered=0, lost=2)
+    assert broker.stats()["causes"] == {"lost:closed": 2}
+
+
 def test_stale_file_of_a_killed_broker_does_not_keep_the_next_one_from_starting(
     stage: Stage, folder: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import pytest
 from twisted.internet import reactor as installed_reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from transports import URI, DialError, InvalidURIError, ListenError, transport_for
@@ -90,6 +92,15 @@ class Listener:
         accepted = self.factory.next_peer()
         near = await dial(text)
         return near, await accepted
+
+
+async def until(happened: Callable[[], Any]) -> None:
+    """Let the reactor turn until something is true, or can be asked without blocking."""
+    while True:
+        with contextlib.suppress(BlockingIOError):
+            if happened():
+                return
+        await deferLater(reactor, 0.001)
 
 
 def client(text: str) -> Any:

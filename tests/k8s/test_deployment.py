@@ -134,6 +134,18 @@ def test_image_is_the_same_in_both_and_of_this_version() -> None:
     assert images == {f"broker-engine:{version}"}
 
 
+def test_pods_are_what_the_image_is_made_for() -> None:
+    lines = (PROJECT.parent / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    told = {word: rest for word, _, rest in (line.partition(" ") for line in lines)}
+    for pod in deployed().pods.values():
+        context = pod["securityContext"]
+        assert told["USER"] == f"{context['runAsUser']}:{context['runAsGroup']}"
+    ports = [str(port["containerPort"]) for port in container(deployed().broker)["ports"]]
+    assert told["EXPOSE"].split() == ports
+    # With one, the arguments would be no whole command.
+    assert "ENTRYPOINT" not in told
+
+
 def test_line_in_the_header_changes_the_images_and_nothing_else(tmp_path: Path) -> None:
     if shutil.which("sed") is None:
         pytest.skip("sed is not installed")

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from io import TextIOWrapper
 from typing import Any, NoReturn, TextIO
 
 from attrs import evolve
@@ -133,6 +134,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         subject = Subject.of(reactor, told.address, **_contact(told.contact))
     except ValueError as exc:
         parser.error(str(exc))
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # not everybody's terminal has a tick
     report = Report(sys.stdout, coloured=_is_coloured(sys.stdout))
     try:
         react(lambda _: report.run(told.law or LAWS, subject, told.timeout), _reactor=reactor)

@@ -282,16 +282,10 @@ class Meeting:
                 waiting.addBoth(stopped.append).addBoth(lambda _: self._notice())
             else:
                 stopped.append(waiting)
-        try:
+        with suppress(LawBrokenError):  # likewise
             await self.until(
                 "the end of all", lambda: not self._open_ends() and len(stopped) == len(stopping)
             )
-        except LawBrokenError:
-            pass  # likewise
-        finally:
-            if self._waking is not None:
-                self._waking.cancel()
-                self._waking = None
 
     def _open_ends(self) -> list[End]:
         return [end for factory in self._factories for end in factory.connected if not end.is_lost]
@@ -300,7 +294,7 @@ class Meeting:
         came = end.received
         offset = next(
             (at for at, pair in enumerate(zip(sent, came, strict=False)) if pair[0] != pair[1]),
-            min(len(sent), len(came)),
+            len(sent),
         )
         expected = sent[offset : offset + _SHOWN]
         return self.broken(
@@ -312,23 +306,18 @@ class Meeting:
     def _notice(self) -> None:
         # In a later turn: a law must not go on from within a transport's callback.
         if self._waiting is not None and self._waking is None:
-            self._waking = self.reactor.callLater(0, self._wake)
-
-    def _wake(self) -> None:
-        self._waking = None
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None:
-            waiting.callback(None)
+            self._waking = self.reactor.callLater(0, self._waiting.callback, None)
 
     async def _event_or(self, seconds: float) -> None:
-        self._waiting = Deferred()
-        timer = self.reactor.callLater(seconds, self._wake)
+        waiting = self._waiting = Deferred()
+        timer = self.reactor.callLater(seconds, waiting.callback, None)
         try:
-            await self._waiting
+            await waiting
         finally:
-            self._waiting = None
-            if timer.active():
-                timer.cancel()
+            for call in timer, self._waking:
+                if call is not None and call.active():
+                    call.cancel()
+            self._waiting = self._waking = None
 
 
 def _abort(end: End) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TextIO
 
@@ -25,7 +26,7 @@ class Report:
         coloured: Whether it shows colours.
 
     Attributes:
-        is_done: Whether the summary has been printed.
+        is_done: Whether it came to its end.
     """
 
     out: TextIO
@@ -39,12 +40,18 @@ class Report:
         """Hold a subject to laws.
 
         Raises:
-            SystemExit: At the end, with status 1, where a law is broken.
+            SystemExit: At the end, with status 1, where a law is broken, or as soon as
+                nobody reads what is printed.
         """
-        self._print(f"{subject.address}, framing {subject.framing}")
-        for law in laws:
-            await self._try(law, subject, timeout)
-        self._summary()
+        try:
+            self._print(f"{subject.address}, framing {subject.framing}")
+            for law in laws:
+                await self._try(law, subject, timeout)
+            self._summary()
+        except BrokenPipeError:
+            # What is left in the buffer would raise once more when Python ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.out.fileno())
+            self.broken += 1
         self.is_done = True
         if self.broken:
             raise SystemExit(1)

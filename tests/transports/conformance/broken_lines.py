@@ -1,18 +1,13 @@
-"""Connections with one fault each."""
+"""Connections that do not deliver as they should, with one fault each."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer, ITransport
-from twisted.internet.protocol import connectionDone
-from twisted.python.failure import Failure
-from zope.interface import classImplementsOnly, implementer
+from twisted.internet.interfaces import IPushProducer, ITransport
+from zope.interface import classImplementsOnly
 
 from tests.transports.conformance.harbour import Line
-
-MUCH = 100_000
 
 
 class SwapsBytes(Line):
@@ -42,6 +37,7 @@ class RepeatsTheLast(Line):
     last = b""
 
     def writeSequence(self, data: Any) -> None:
+        data = list(data)
         self.last = b"".join(data)[-8:]
         super().write(b"".join(data))
 
@@ -104,110 +100,6 @@ class MixesConnections(Line):
             super().write(data)
 
 
-class EndsTogether(Line):
-    """Ends all connections with one where there are many."""
-
-    def abortConnection(self) -> None:
-        lines = self.harbour.lines
-        for line in lines if len(lines) > 8 else [self]:
-            line.stream.abortConnection()
-
-
-class ClosesInHaste(Line):
-    """Sends in a later turn, and drops what waits for it when it closes, if that is much."""
-
-    def makeConnection(self, transport: Any) -> None:
-        self.waiting = b""
-        super().makeConnection(transport)
-
-    def write(self, data: bytes) -> None:
-        if not self.waiting:
-            self.harbour.clock.callLater(0, self.send)
-        self.waiting += data
-
-    def send(self) -> None:
-        waiting, self.waiting = self.waiting, b""
-        super().write(waiting)
-
-    def loseConnection(self) -> None:
-        if len(self.waiting) > MUCH:
-            self.waiting = b""
-        self.harbour.clock.callLater(0, self.stream.loseConnection)
-
-    def loseWriteConnection(self) -> None:
-        self.harbour.clock.callLater(0, self.stream.loseWriteConnection)
-
-
-class Tells(Line):
-    """Tells another reason of the end than the true one."""
-
-    true: type[Exception] = ConnectionDone
-    told: type[Exception] = ConnectionLost
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        super().connectionLost(Failure(self.told()) if reason.type is self.true else reason)
-
-
-class NeverEndsWell(Tells): ...
-
-
-class NeverAborted(Tells):
-    true, told = ConnectionAborted, ConnectionDone
-
-
-class NeverReset(Tells):
-    true, told = ConnectionLost, ConnectionDone
-
-
-class DeafAfterHalfClose(Line):
-    """Gives on nothing when the own half is ended, unless it is the end."""
-
-    deaf = False
-
-    def loseWriteConnection(self) -> None:
-        self.deaf = True
-        super().loseWriteConnection()
-
-    def dataReceived(self, data: bytes) -> None:
-        if not self.deaf:
-            super().dataReceived(data)
-
-
-@implementer(IHalfCloseableProtocol)
-class HidesHalfClose(Line):
-    """Keeps it from a protocol that its peer has ended one half, and no more."""
-
-    half_closed = False
-
-    def loseWriteConnection(self) -> None:
-        self.half_closed = True
-        super().loseWriteConnection()
-
-    def readConnectionLost(self) -> None:
-        if IHalfCloseableProtocol.providedBy(self.inner):
-            self.inner.readConnectionLost()
-        elif not getattr(self.other, "half_closed", False):
-            self.stream.loseConnection()
-
-    def writeConnectionLost(self) -> None:
-        if IHalfCloseableProtocol.providedBy(self.inner):
-            self.inner.writeConnectionLost()
-
-
-class FlushesBeforeItAborts(Counts):
-    """Does not abort while much that was written waits."""
-
-    written = 0
-
-    def write(self, data: bytes) -> None:
-        self.written += len(data)
-        super().write(data)
-
-    def abortConnection(self) -> None:
-        if self.written < MUCH:
-            super().abortConnection()
-
-
 class Producer:
     """Passes on to a producer what a line lets pass."""
 
@@ -243,44 +135,6 @@ class NeverPauses(SparesTheProducer):
 
 class NeverResumes(SparesTheProducer):
     what = "resumeProducing"
-
-
-class DoesNotMissItsPeer(Line):
-    """Does not tell a connection that has a producer that it was lost."""
-
-    produces = False
-
-    def registerProducer(self, producer: Any, streaming: bool) -> None:
-        self.produces = True
-        super().registerProducer(producer, streaming)
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if not self.produces:
-            super().connectionLost(reason)
-
-
-class EndsTwice(Line):
-    """Tells connectionLost again when it is closed again."""
-
-    reason: Failure | None = None
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.reason = reason
-        super().connectionLost(reason)
-
-    def loseConnection(self) -> None:
-        if self.reason is not None:
-            self.harbour.clock.callLater(0, self.inner.connectionLost, self.reason)
-        super().loseConnection()
-
-
-class BreaksAfterTheEnd(Line):
-    """Raises at what is written after the end."""
-
-    def write(self, data: bytes) -> None:
-        if not self.stream.connected:
-            raise OSError("the socket is closed")
-        super().write(data)
 
 
 class PausesTooLate(Line):
@@ -336,30 +190,39 @@ class DeliversWhenResumed(Line):
         super().resumeProducing()
 
 
-class EndsAtOnce(Line):
-    """Tells connectionLost from within abortConnection."""
-
-    told = False
-
-    def abortConnection(self) -> None:
-        super().abortConnection()
-        self.connectionLost(Failure(ConnectionAborted()))
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if not self.told:
-            self.told = True
-            super().connectionLost(reason)
-
-
 class TellsStrangeAddress(Line):
     def getPeer(self) -> Any:
         peer = super().getPeer()
         return type(peer)("proxy", peer.number)
 
 
-class KnowsNoHalfClose(Line):
-    def loseWriteConnection(self) -> None:
-        raise NotImplementedError("there is no half-close")
+class PausesOnlyFromWithin(Line):
+    """Pauses when it is asked from within dataReceived, and not otherwise."""
+
+    delivering = False
+
+    def dataReceived(self, data: bytes) -> None:
+        self.delivering = True
+        super().dataReceived(data)
+        self.delivering = False
+
+    def pauseProducing(self) -> None:
+        if self.delivering:
+            super().pauseProducing()
+
+
+class ForgetsWithoutProducer(Line):
+    """Drops what is written when its producer is gone."""
+
+    gone = False
+
+    def unregisterProducer(self) -> None:
+        self.gone = True
+        super().unregisterProducer()
+
+    def write(self, data: bytes) -> None:
+        if not self.gone:
+            super().write(data)
 
 
 class IgnoresPauses(Line):

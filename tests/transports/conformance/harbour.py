@@ -69,8 +69,7 @@ class Line(Protocol):
         self.stream.write(data)
 
     def writeSequence(self, data: Iterable[bytes]) -> None:
-        for part in data:
-            self.write(part)
+        self.write(b"".join(data))
 
     def loseConnection(self) -> None:
         self.stream.loseConnection()
@@ -127,7 +126,7 @@ class Lines(Factory):
         protocol = self.inner.buildProtocol(addr)
         kind: Any = self.harbour.line
         if IHalfCloseableProtocol.providedBy(protocol):
-            kind = implementer(IHalfCloseableProtocol)(type("Half", (Halves, kind), {}))
+            kind = implementer(IHalfCloseableProtocol)(type("Half", (kind, Halves), {}))
         line: Line = kind(self.harbour, protocol)
         return line
 

@@ -81,6 +81,28 @@ def test_colours_are_for_a_terminal(environment: dict[str, str], coloured: bool)
 
 
 @pytest.mark.e2e
+def test_terminal_without_ticks_is_told_as_much_as_it_can_show() -> None:
+    done = run("inproc://name", "--law", "order", PYTHONIOENCODING="ascii")
+    assert done.stdout.splitlines()[1].startswith("? order")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.e2e
+def test_nobody_who_reads_is_told_nothing() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as out:
+        done = subprocess.run(
+            [*COMMAND, "inproc://name"],
+            stdout=out,
+            stderr=subprocess.PIPE,
+            timeout=300,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+@pytest.mark.e2e
 def test_interruption_is_no_pass(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         "import transports.conformance as kit\n"

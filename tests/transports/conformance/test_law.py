@@ -8,8 +8,9 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.task import Clock
 
+from tests.transports.conformance.broken_ends import KnowsNoHalfClose
 from tests.transports.conformance.broken_harbours import GivesAnotherProtocol, TellsText
-from tests.transports.conformance.broken_lines import KnowsNoHalfClose, PausesTooLate
+from tests.transports.conformance.broken_lines import PausesTooLate
 from tests.transports.conformance.harbour import ADDRESS, NOWHERE, Harbour, Line, examine
 from transports import URI
 from transports.conformance import LAWS, Law, LawBrokenError, Profile, Subject, check
@@ -216,6 +217,17 @@ def test_what_came_while_the_machine_stood_still_counts() -> None:
     results, _ = begun(Law("l", "s", wait), subject, 2)
     clock.advance(60)
     assert results == [None]
+
+
+def test_law_that_fails_stops_what_it_has_written() -> None:
+    async def write(meeting: Meeting) -> None:
+        near, _ = await meeting.connect()
+        meeting.source(near, 1 << 40).start()
+        raise ZeroDivisionError
+
+    harbour = Harbour()
+    assert broken(Law("l", "s", write), harbour).expected == "no exception"
+    assert harbour.clock.calls == []
 
 
 def test_law_that_is_cancelled_clears_away_and_is_no_broken_law() -> None:

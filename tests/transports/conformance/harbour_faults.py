@@ -1,0 +1,169 @@
+"""What is wrong with each of the broken harbours, in the words of the laws."""
+
+from __future__ import annotations
+
+from tests.transports.conformance import broken_harbours as harbours
+from tests.transports.conformance.fault import Fault
+
+STRANGE_OPTION = "harbour://name:1337?option-that-nobody-knows=1"
+FAULTS = [
+    Fault("interfaces", harbours.OfNoFraming, "a framing of lines or message", "'lines '"),
+    Fault("interfaces", harbours.OfAnotherScheme, "the scheme 'harbour'", "'haven'"),
+    Fault("interfaces", harbours.OfStrangeProfile, "a Profile, if anything", "str"),
+    Fault("interfaces", harbours.LocalSomehow, "True or False of is_local", "'yes'"),
+    Fault(
+        "interfaces",
+        harbours.GivesNoEndpoint,
+        "an object that provides IStreamServerEndpoint",
+        "Does not declaratively implement",
+    ),
+    Fault(
+        "listen-address",
+        harbours.Capitals,
+        "harbour://name:0, with nothing replaced but port 0",
+        "harbour://NAME:1",
+    ),
+    Fault("port-0", harbours.SharesItsPort, "two ports of two listeners", "harbour://name:1 twice"),
+    Fault(
+        "port-0",
+        harbours.KeepsPort0,
+        "the port that the system chose",
+        "harbour://name:0",
+        others=["in-use"],
+    ),
+    Fault(
+        "whereabouts",
+        harbours.IsNowhere,
+        "an IAddress of getHost() of the listening port",
+        "('name', 1)",
+    ),
+    Fault(
+        "whereabouts",
+        harbours.IsSomewhere,
+        "printable text of getHost() of the listening port",
+        "'inproc://na\\nme'",
+    ),
+    Fault(
+        "unknown-option",
+        harbours.TakesAnyOption,
+        f"InvalidURIError of client_endpoint for {STRANGE_OPTION}",
+        "an endpoint",
+    ),
+    Fault(
+        "unknown-option",
+        harbours.RaisesAtOptions,
+        f"InvalidURIError of client_endpoint for {STRANGE_OPTION}",
+        "KeyError: 'option-that-nobody-knows'",
+    ),
+    Fault(
+        "unknown-part",
+        harbours.TakesAnyPath,
+        "InvalidURIError of client_endpoint for harbour://name:1337/path",
+        "an endpoint",
+    ),
+    Fault(
+        "unknown-option",
+        harbours.TakesAnyOptionToListen,
+        f"InvalidURIError of server_endpoint for {STRANGE_OPTION}",
+        "an endpoint",
+    ),
+    Fault(
+        "unknown-part",
+        harbours.RefusesInTwoLines,
+        "one printable line that says it",
+        "\"'harbour://name:1337/path': it has\\na path\"",
+    ),
+    Fault("lazy-endpoint", harbours.DialsUnasked, "no connection before connect() is called", "1"),
+    Fault(
+        "lazy-endpoint",
+        harbours.ListensUnasked,
+        "a failure to dial an address where listen() was not called",
+        "a connection",
+    ),
+    Fault(
+        "refused",
+        harbours.FailsToDial,
+        "DialError for an address where nobody listens",
+        "ConnectionRefusedError: [Errno 111] Connection refused",
+    ),
+    Fault(
+        "refused",
+        harbours.NamesAnotherAddress,
+        "DialError that names harbour://name:1",
+        "inproc://name-1",
+    ),
+    Fault(
+        "refused",
+        harbours.FailsInTwoLines,
+        "DialError in one printable line",
+        "'cannot connect to harbour://name:1: nobody\\nis there'",
+    ),
+    Fault("refused", harbours.MayBeRetriable, "True or False of retriable", "'maybe'"),
+    Fault(
+        "unreachable",
+        harbours.CannotReach,
+        "DialError for an address that nobody can reach",
+        "TimeoutError: timed out",
+    ),
+    Fault(
+        "unreachable",
+        harbours.ReachesNowhere,
+        "a failure to dial an address that nobody can reach",
+        "a connection",
+    ),
+    Fault(
+        "in-use",
+        harbours.UntypedInUse,
+        "ListenError for an address that somebody listens on",
+        "OSError: [Errno 98] Address already in use",
+    ),
+    Fault(
+        "in-use", harbours.Usurps, "ListenError for an address that somebody listens on", "success"
+    ),
+    Fault(
+        "in-use",
+        harbours.Disturbs,
+        "the accepting end to receive 4 bytes",
+        "0 bytes, then connectionLost",
+        0,
+    ),
+    Fault(
+        "unlistenable",
+        harbours.UntypedUnlistenable,
+        "ListenError for an address that nobody can listen on",
+        "OSError: [Errno 99] Cannot assign requested address",
+    ),
+    Fault(
+        "unlistenable",
+        harbours.RaisesToListen,
+        "the outcome of listening on harbour://nowhere:0",
+        "nobody can listen there, raised at once",
+    ),
+    Fault("cancelled-dial", harbours.DialsOn, "no connection of a dial that was cancelled", "one"),
+    Fault(
+        "cancelled-dial",
+        harbours.CancelledSomehow,
+        "CancelledError or ConnectingCancelledError",
+        "DialError('cannot connect to harbour://name:1: cancelled')",
+    ),
+    Fault(
+        "stopped-listening",
+        harbours.StopsConnections,
+        "the accepting end to receive 8 bytes",
+        "4 bytes, then connectionLost",
+        4,
+    ),
+    Fault(
+        "stopped-listening",
+        harbours.StaysInUse,
+        "to listen on harbour://name:1",
+        "ListenError: cannot listen on harbour://name:1: in use",
+    ),
+    Fault(
+        "stopped-listening",
+        harbours.NeverStops,
+        "stopListening to be done",
+        "nothing within 30 s",
+        others=["refused", "lazy-endpoint"],
+    ),
+]

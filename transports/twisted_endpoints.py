@@ -138,8 +138,9 @@ def _made(maker: Callable[..., Any], reactor: Any, uri: URI, text: str) -> Any:
 def _problem(error: Exception, string: EndpointString) -> str:
     """Say in one line what an endpoint's parser did not like."""
     text = " ".join(str(error).split())
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}: {error.filename}"
+    system: object = getattr(error, "originalException", error)  # of Twisted's FilePath
+    if isinstance(system, OSError) and system.strerror:
+        return f"{system.strerror}: {system.filename}"
     if isinstance(error, ImportError):
         return f"it needs a package that is not installed: {text}"
     if isinstance(error, LookupError) and string.kind == "systemd":

@@ -125,9 +125,9 @@ async def fails_to_dial(text: str) -> DialError:
     return caught.value
 
 
-async def fails_to_listen(text: str) -> ListenError:
+async def fails_to_listen(text: str, factory: Factory | None = None) -> ListenError:
     with pytest.raises(ListenError) as caught:
-        await server(text).listen(Peers())
+        await server(text).listen(factory or Peers())
     return caught.value
 
 

@@ -191,20 +191,23 @@ async def test_abstract_name_in_use_is_a_listen_error(listen: Any, name: str) ->
     assert str(error) == f"cannot listen on ipc://{name}: Address already in use"
 
 
-async def test_factory_is_stopped_as_often_as_it_is_started(listen: Any, path: Path) -> None:
-    listener = await listen(f"ipc://{path}")
-    assert listener.factory.numPorts == 1
-    path.unlink()
-    path.write_text("")
-    loser = Peers()
-    for text in f"ipc://{path}", "ipc:///nonexistent/s":
-        await server(text).listen(loser).addErrback(lambda _: None)
-    path.unlink()
-    port = await server(f"ipc://{path}").listen(loser)
+async def test_factory_is_stopped_as_often_as_it_is_started(
+    listen: Any, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError(errno.EACCES, "no")
+
+    factory = Peers()
+    assert (await fails_to_listen("ipc:///nonexistent/s", factory)).reason
+    assert factory.numPorts == 0
+    with monkeypatch.context() as patched:
+        patched.setattr(socket.socket, "bind", refuse)
+        assert (await fails_to_listen(f"ipc://{path}", factory)).reason == os.strerror(errno.EACCES)
+    assert factory.numPorts == 0
+    port = await server(f"ipc://{path}").listen(factory)
+    assert factory.numPorts == 1
     await port.stopListening()
-    assert loser.numPorts == 0
-    await listener.port.stopListening()
-    assert listener.factory.numPorts == 0
+    assert factory.numPorts == 0
 
 
 async def test_missing_directory_is_told(tmp_path: Path) -> None:

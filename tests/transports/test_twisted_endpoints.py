@@ -223,6 +223,7 @@ BAD: list[tuple[Callable[[str], Any], str, str]] = [
     (server, "systemd:domain=INET:name=x", "systemd has given this process no such socket"),
     (server, "systemd:domain=INET", "Specify exactly one of descriptor index or name"),
     (server, "ssl:1:privateKey=/nonexistent", "No such file or directory: /nonexistent"),
+    (client, "tls:h:1:trustRoots=/nonexistent", "No such file or directory: /nonexistent"),
     (server, "stdio:", "nothing to listen on"),
     (server, "tcp:1\\", "nothing follows the backslash"),
     (client, "tcp:1\\", "nothing follows the backslash"),

@@ -46,8 +46,8 @@ def test_command_finds_the_scheme_and_every_law_kept(python: Path, tmp_path: Pat
 
 @pytest.mark.parametrize("reactor", ["default", "asyncio"])
 def test_its_own_tests_pass_under_pytest(python: Path, tmp_path: Path, reactor: str) -> None:
-    options = ("-q", "-p", "no:cacheprovider", "--rootdir", tmp_path, "--reactor", reactor)
-    done = run(python, "-IB", "-m", "pytest", *options, EXAMPLE / "tests", cwd=tmp_path)
+    options = ("-q", "-p", "no:cacheprovider", "--basetemp", tmp_path, "--reactor", reactor)
+    done = run(python, "-IB", "-m", "pytest", *options, cwd=EXAMPLE)
     assert done.returncode == 0, done.stdout
     assert "29 passed, 1 skipped" in done.stdout
 

@@ -17,7 +17,7 @@ class Fault:
         law: The law that finds it.
         kind: What is wrong: a harbour, or a line of one that is sound.
         expected: Of the error.
-        came: Likewise.
+        came: Likewise; three dots stand for anything.
         offset: Likewise.
         others: Laws that find it too, where it cannot be otherwise.
     """

@@ -15,7 +15,7 @@ FAULTS = [
         "interfaces",
         harbours.GivesNoEndpoint,
         "an object that provides IStreamServerEndpoint",
-        "Does not declaratively implement",
+        "...Does not declaratively implement...",
     ),
     Fault(
         "listen-address",
@@ -137,7 +137,7 @@ FAULTS = [
         "unlistenable",
         harbours.RaisesToListen,
         "the outcome of listening on harbour://nowhere:0",
-        "nobody can listen there, raised at once",
+        "ListenError: ...nobody can listen there, raised at once",
     ),
     Fault("cancelled-dial", harbours.DialsOn, "no connection of a dial that was cancelled", "one"),
     Fault(

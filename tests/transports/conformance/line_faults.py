@@ -75,7 +75,7 @@ FAULTS = [
         "clean-end",
         ends.NeverEndsWell,
         "the dialling end to be told ConnectionDone",
-        "ConnectionLost: Connection to the other side was lost",
+        "ConnectionLost: Connection to the other side was lost...",
     ),
     Fault(
         "half-close",
@@ -123,7 +123,12 @@ FAULTS = [
         "connectionMade, connectionLost",
         others=["half-close-unheard"],
     ),
-    Fault("abort", ends.AbortsWithNoise, "nothing but the beginning of what was written", "5 b"),
+    Fault(
+        "abort",
+        ends.AbortsWithNoise,
+        "nothing but the beginning of what was written",
+        "5 bytes, others",
+    ),
     Fault(
         "abort",
         ends.NeverAborted,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.transports.conformance import harbour_faults, line_faults
@@ -38,7 +40,8 @@ def test_fault_is_found_by_its_law_alone_which_says_what_it_is(fault: Fault) -> 
     error = found[fault.law]
     assert (error.law, error.sentence) == (fault.law, BY_NAME[fault.law].sentence)
     assert (error.expected, error.offset) == (fault.expected, fault.offset)
-    assert fault.came in error.came
+    came = re.escape(fault.came).replace(re.escape("..."), ".*")
+    assert re.fullmatch(came, error.came), error.came
     for fact in fault.law, error.sentence, error.expected, error.came:
         assert fact in str(error)
     assert ("at byte" in str(error)) is (fault.offset is not None)

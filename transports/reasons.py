@@ -25,11 +25,11 @@ def dial_reason(error: BaseException | None, timeout: float | None = None) -> st
         error: What an endpoint's ``connect`` failed with.
         timeout: Seconds that were waited for an answer, where they are known.
     """
-    if isinstance(error, DNSLookupError):
+    if isinstance(error, (DNSLookupError, socket.gaierror)):
         return "no such host"
     if isinstance(error, TimeoutError):
         return "no answer in time" if timeout is None else f"no answer within {timeout:g} s"
-    number = getattr(error, "osError", None) or _number_of(error)
+    number = getattr(error, "osError", None) or getattr(error, "errno", None)
     words = _system_words(number)
     return words[:1].lower() + words[1:] if words else _own_words(error)
 
@@ -41,12 +41,9 @@ def listen_reason(error: BaseException | None) -> str:
         error: What an endpoint's ``listen`` failed with.
     """
     cause = error.socketError if isinstance(error, CannotListenError) else error
-    return _system_words(_number_of(cause)) or _own_words(cause)
-
-
-def _number_of(error: object) -> int | None:
-    # A gaierror is an OSError with numbers of its own.
-    return None if isinstance(error, socket.gaierror) else getattr(error, "errno", None)
+    if isinstance(cause, socket.gaierror):
+        return "no such host"
+    return _system_words(getattr(cause, "errno", None)) or _own_words(cause)
 
 
 def _system_words(number: object) -> str | None:

@@ -171,7 +171,7 @@ class _ClientEndpoint:
         return protocol
 
     def _failed(self, failure: Failure) -> Failure:
-        failure.trap(ConnectError, DNSLookupError)
+        failure.trap(ConnectError, DNSLookupError, socket.gaierror)
         return Failure(DialError(str(self.uri), dial_reason(failure.value, DIAL_TIMEOUT)))
 
 
@@ -203,9 +203,7 @@ class _ServerEndpoint:
         return listening
 
     def _refused(self, error: BaseException) -> ListenError:
-        no_host = isinstance(error, socket.gaierror)
-        reason = f"no such host as {self.uri.host}" if no_host else listen_reason(error)
-        return ListenError(str(self.uri), reason)
+        return ListenError(str(self.uri), listen_reason(error))
 
 
 def _address_of(host: str) -> str:

@@ -161,7 +161,7 @@ async def test_address_of_another_machine_is_a_listen_error() -> None:
 
 async def test_unresolvable_name_is_a_listen_error_in_one_line() -> None:
     error = await fails_to_listen("tcp://broker.invalid:0")
-    assert str(error) == "cannot listen on tcp://broker.invalid:0: no such host as broker.invalid"
+    assert str(error) == "cannot listen on tcp://broker.invalid:0: no such host"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
@@ -177,6 +177,12 @@ async def test_unresolvable_name_is_a_dial_error_in_one_line() -> None:
     error = await fails_to_dial("tcp://broker.invalid:1337")
     assert str(error) == "cannot connect to tcp://broker.invalid:1337: no such host"
     assert error.retriable
+
+
+async def test_interface_that_is_none_is_told_both_ways() -> None:
+    for fails in fails_to_dial, fails_to_listen:
+        error: Any = await fails("tcp://[fe80::1%nosuch]:1337")
+        assert (error.address, error.reason) == ("tcp://[fe80::1%nosuch]:1337", "no such host")
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,10 @@ class _ClientEndpoint:
         if not text.endswith("\n"):
             return fail(DialError(str(self.uri), "nobody has written an address into the file"))
         try:
-            endpoint = transport_for("tcp").client_endpoint(self.reactor, URI.parse(text[:-1]))
+            address = URI.parse(text[:-1])
+            if address.scheme != "tcp":
+                raise address.refusal("that is not the address of a broker on TCP")
+            endpoint = transport_for("tcp").client_endpoint(self.reactor, address)
         except InvalidURIError as exc:
             return fail(DialError(str(self.uri), f"the file says {exc}"))
         connecting: Deferred[IProtocol] = endpoint.connect(protocolFactory)

@@ -191,6 +191,9 @@ class BreaksAfterTheEnd(Line):
 
     method = "write"
 
+    def writeSequence(self, data: Any) -> None:
+        self.stream.writeSequence(data)
+
     def __getattribute__(self, name: str) -> Any:
         if name == type(self).method and not self.stream.connected:
             raise OSError("the socket is closed")

@@ -33,6 +33,8 @@ def pages(controlled: Controlled, path: str) -> list[list[Any]]:
         total, following = answer["total"], answer["next"]
         found.append(answer[name])
         assert following is None or len(answer[name]) == len(found[0]) > 0
+        assert answer[name] or len(found) == 1
+        assert sum(map(len, found)) <= total, "the pages do not end"
     assert sum(map(len, found)) == total
     return found
 

@@ -51,7 +51,6 @@ class Shell:
         )
         os.close(theirs)
         self._read = ""
-        self._prompted()
 
     def __enter__(self) -> Self:
         return self
@@ -67,29 +66,18 @@ class Shell:
         self._bash.wait(_PATIENCE)
 
     def type(self, text: str) -> None:
-        """Type a line, or a key with Ctrl as ``^Z``."""
+        """Type a line at the prompt, when it is there; or, at any time, ``^Z`` and the like."""
         if re.fullmatch(r"\^[A-Z]", text):
             os.write(self._terminal, bytes([ord(text[1]) - ord("@")]))
         else:
+            self._until(lambda printed: printed.endswith(_PROMPT), "the prompt")
             os.write(self._terminal, f"{text}\n".encode())
 
     def line(self) -> str:
-        """Wait for the next whole line that is printed, without prompt and what was typed."""
-        self._until(lambda text: "\n" in text, "a line")
+        """Wait for the next whole line, what was typed and the prompt before it included."""
+        self._until(lambda printed: "\n" in printed, "a line")
         line, _, self._read = self._read.partition("\n")
         return line
-
-    def run(self, command: str) -> str:
-        """Run a command to its end, and return what it prints."""
-        self._read = ""
-        self.type(command)
-        return self._prompted().removeprefix(f"{command}\n")
-
-    def _prompted(self) -> str:
-        ends = f"\n{_PROMPT}"
-        self._until(lambda text: f"\n{text}".endswith(ends), "the prompt")
-        printed, self._read = self._read.removesuffix(_PROMPT), ""
-        return printed
 
     def _until(self, come: Callable[[str], bool], what: str) -> None:
         waited = 0.0

@@ -60,7 +60,10 @@ async def test_peer_that_closes_is_not_taken_for_lost(path: Path, side: str) -> 
     assert living.reason.check(ConnectionDone)
 
 
-async def test_peer_that_closes_on_what_it_did_not_read_is_lost(path: Path) -> None:
+@pytest.mark.parametrize(("length", "said_so"), [(1, False), (1 << 22, True)])
+async def test_peer_that_closes_on_what_it_did_not_read_is_lost(
+    path: Path, length: int, *, said_so: bool
+) -> None:
     factory = Livings()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
         listening.bind(os.fspath(path))
@@ -68,8 +71,9 @@ async def test_peer_that_closes_on_what_it_did_not_read_is_lost(path: Path) -> N
         living: Any = await client(f"ipc://{path}").connect(factory)
         plain, _ = listening.accept()
         with plain:
-            plain.shutdown(socket.SHUT_WR)
-            living.transport.write(b"x" * (1 << 22))
+            if said_so:
+                plain.shutdown(socket.SHUT_WR)
+            living.transport.write(b"x" * length)
             await until(lambda: plain.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
     await living.lost
     assert living.reason.check(ConnectionLost)

@@ -15,6 +15,7 @@ import pytest
 from twisted.logger import capturedLogs, formatEvent
 
 from tests.transports.sockets import fails_to_listen, leave_behind
+from transports.socket_file import SocketFile
 
 
 @pytest.fixture
@@ -144,6 +145,14 @@ async def test_other_brokers_are_waited_for_while_they_look(
     monkeypatch.setattr(time, "sleep", sleep)
     await listen(f"ipc://{path}")
     assert len(pauses) == 3
+
+
+def test_nobody_else_looks_meanwhile(path: Path) -> None:
+    other = os.open(path.parent, os.O_RDONLY)
+    with SocketFile(os.fsencode(path)).taken(), pytest.raises(BlockingIOError):
+        fcntl.flock(other, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    fcntl.flock(other, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    os.close(other)
 
 
 async def test_lock_that_is_held_for_ever_keeps_nobody_from_listening(

@@ -1,4 +1,4 @@
-"""Transports with one fault each; those of connections are in `broken_lines`."""
+"""Transports that do not dial or listen as they should, with one fault each."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol
-from zope.interface import classImplementsOnly
 
 from brokerproto.errors import DialError, ListenError
 from tests.transports.conformance.harbour import (
@@ -18,135 +17,10 @@ from tests.transports.conformance.harbour import (
     Numbered,
     inner_name,
 )
-from transports import URI, InvalidURIError
-from transports.inproc import InprocAddress
+from transports import URI
 
 NOBODY = Factory.forProtocol(Protocol)
 NOBODY.noisy = False
-
-
-class OfNoFraming(Harbour):
-    framing = "lines "
-
-
-class OfStrangeProfile(Harbour):
-    """Has something else by that name."""
-
-    profile: Any = "half-close"
-
-
-class LocalSomehow(Harbour):
-    def is_local(self, uri: URI) -> Any:
-        return "yes"
-
-
-class OfAnotherScheme(Harbour):
-    scheme = "haven"
-
-
-class Plain(Listening):
-    """Does not say that it is an endpoint."""
-
-
-classImplementsOnly(Plain)
-
-
-class GivesNoEndpoint(Harbour):
-    def server_endpoint(self, reactor: Any, uri: URI) -> Any:
-        self.check(uri)
-        return Plain(self, reactor, uri)
-
-
-class GivesAnotherProtocol(Harbour):
-    """Gives its own protocol, not the factory's."""
-
-    def dial(self, reactor: Any, uri: URI, factory: Any) -> Any:
-        dialling: Deferred[Any] = super().dial(reactor, uri, factory)
-        return dialling.addCallback(lambda inner: inner.transport)
-
-
-class IsNowhere(Harbour):
-    """Listens at an address that is none."""
-
-    def numbered(self, port: Any, number: int) -> Any:
-        port = super().numbered(port, number)
-        port.getHost = lambda: ("name", number)
-        return port
-
-
-class IsSomewhere(Harbour):
-    """Listens at an address that breaks a line."""
-
-    def numbered(self, port: Any, number: int) -> Any:
-        port = super().numbered(port, number)
-        port.getHost = lambda: InprocAddress("na\nme")
-        return port
-
-
-class Capitals(Harbour):
-    def listen_address(self, uri: URI, port: Any) -> URI:
-        return evolve(super().listen_address(uri, port), host=uri.host.upper())
-
-
-class TellsText(Harbour):
-    def listen_address(self, uri: URI, port: Any) -> Any:
-        return f"harbour://name:{port.number}"
-
-
-class SharesItsPort(Harbour):
-    """Tells the same number of every port that it chose."""
-
-    def numbered(self, port: Any, number: int) -> Any:
-        return Numbered(port, 1)
-
-
-class KeepsPort0(Harbour):
-    """Leaves port 0 in the address, and dials whoever listened last."""
-
-    def client_endpoint(self, reactor: Any, uri: URI) -> Any:
-        self.check(uri)
-        return Dialling(self, reactor, uri)
-
-    def dial(self, reactor: Any, uri: URI, factory: Any) -> Any:
-        connecting = super().dial(reactor, evolve(uri, port=uri.port or self.last_port), factory)
-
-        def failed(failure: Any) -> Any:
-            failure.trap(DialError)
-            return self.dial_failed(uri, failure)
-
-        return connecting.addErrback(failed)
-
-    def listen_address(self, uri: URI, port: Any) -> URI:
-        return uri
-
-
-class TakesAnyOption(Harbour):
-    def check(self, uri: URI) -> None:
-        uri.check_parts(port=True, path=False)
-
-
-class TakesAnyOptionToListen(Harbour):
-    def server_endpoint(self, reactor: Any, uri: URI) -> Any:
-        return super().server_endpoint(reactor, evolve(uri, options={}))
-
-
-class RaisesAtOptions(Harbour):
-    def check(self, uri: URI) -> None:
-        uri.check_parts(port=True, path=False)
-        if uri.options:
-            raise KeyError(*uri.options)
-
-
-class TakesAnyPath(Harbour):
-    def check(self, uri: URI) -> None:
-        uri.check_options({})
-
-
-class RefusesInTwoLines(Harbour):
-    def check(self, uri: URI) -> None:
-        uri.check_options({})
-        if uri.path:
-            raise InvalidURIError(str(uri), "it has\na path")
 
 
 class DialsUnasked(Harbour):
@@ -220,6 +94,21 @@ class MayBeRetriable(FailsToDial):
         return DialError(str(uri), "nobody is there", retriable=retriable)
 
 
+class ConnectsInVain(Harbour):
+    """Connects the protocol to nothing before it fails."""
+
+    def dial(self, reactor: Any, uri: URI, factory: Any) -> Any:
+        def connect(failure: Any) -> Any:
+            failure.trap(DialError)
+            if uri.host != NOWHERE:
+                protocol = factory.buildProtocol(None)
+                protocol.makeConnection(None)
+                protocol.connectionLost(failure)
+            return failure
+
+        return super().dial(reactor, uri, factory).addErrback(connect)
+
+
 class CannotReach(Harbour):
     """Makes an untyped error of what cannot be reached."""
 
@@ -261,6 +150,23 @@ class Disturbs(Harbour):
         return super().in_use(uri, failure)
 
 
+class GivesWay(Harbour):
+    """Stops listening when another one wants to, who does not get it either."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ports: list[Any] = []
+
+    def numbered(self, port: Any, number: int) -> Any:
+        self.ports.append(port)
+        return super().numbered(port, number)
+
+    def in_use(self, uri: URI, failure: Any) -> Any:
+        for port in self.ports:
+            port.stopListening()
+        return super().in_use(uri, failure)
+
+
 class UntypedUnlistenable(Harbour):
     def unlistenable(self, uri: URI) -> Exception:
         return OSError(99, "Cannot assign requested address")
@@ -278,6 +184,20 @@ class DialsOn(Harbour):
         outer: Deferred[Any] = Deferred()
         super().dial(reactor, uri, factory).chainDeferred(outer)
         return outer
+
+
+class ForgetsWhomItCalled(Harbour):
+    """Leaves the accepting end alone with a connection that was cancelled."""
+
+    def dial(self, reactor: Any, uri: URI, factory: Any) -> Any:
+        dialling = super().dial(reactor, uri, factory)
+        outer: Deferred[Any] = Deferred(lambda _: self.dial_again(dialling, reactor, uri))
+        dialling.chainDeferred(outer)
+        return outer
+
+    def dial_again(self, dialling: Any, reactor: Any, uri: URI) -> None:
+        dialling.addErrback(lambda failure: None).cancel()
+        super().dial(reactor, uri, NOBODY)
 
 
 class CancelledSomehow(Harbour):

@@ -2,74 +2,90 @@
 
 from __future__ import annotations
 
+from tests.transports.conformance import broken_addresses as addresses
 from tests.transports.conformance import broken_harbours as harbours
 from tests.transports.conformance.fault import Fault
 
 STRANGE_OPTION = "harbour://name:1337?option-that-nobody-knows=1"
 FAULTS = [
-    Fault("interfaces", harbours.OfNoFraming, "a framing of lines or message", "'lines '"),
-    Fault("interfaces", harbours.OfAnotherScheme, "the scheme 'harbour'", "'haven'"),
-    Fault("interfaces", harbours.OfStrangeProfile, "a Profile, if anything", "str"),
-    Fault("interfaces", harbours.LocalSomehow, "True or False of is_local", "'yes'"),
+    Fault("interfaces", addresses.OfNoFraming, "a framing of lines or message", "'lines '"),
+    Fault("interfaces", addresses.OfAnotherScheme, "the scheme 'harbour'", "'haven'"),
+    Fault("interfaces", addresses.OfStrangeProfile, "a Profile, if anything", "str"),
+    Fault("interfaces", addresses.LocalSomehow, "True or False of is_local", "'yes'"),
+    *(
+        Fault(
+            "interfaces",
+            kind,
+            f"an object that provides {name}",
+            "...Does not declaratively implement...",
+        )
+        for kind, name in (
+            (addresses.IsNoTransport, "ITransport"),
+            (addresses.GivesNoEndpointToDial, "IStreamClientEndpoint"),
+            (addresses.GivesNoPort, "IListeningPort"),
+        )
+    ),
     Fault(
         "interfaces",
-        harbours.GivesNoEndpoint,
+        addresses.GivesNoEndpoint,
         "an object that provides IStreamServerEndpoint",
         "...Does not declaratively implement...",
     ),
     Fault(
         "listen-address",
-        harbours.Capitals,
+        addresses.Capitals,
         "harbour://name:0, with nothing replaced but port 0",
         "harbour://NAME:1",
     ),
-    Fault("port-0", harbours.SharesItsPort, "two ports of two listeners", "harbour://name:1 twice"),
+    Fault(
+        "port-0", addresses.SharesItsPort, "two ports of two listeners", "harbour://name:1 twice"
+    ),
     Fault(
         "port-0",
-        harbours.KeepsPort0,
+        addresses.KeepsPort0,
         "the port that the system chose",
         "harbour://name:0",
         others=["in-use"],
     ),
     Fault(
         "whereabouts",
-        harbours.IsNowhere,
+        addresses.IsNowhere,
         "an IAddress of getHost() of the listening port",
         "('name', 1)",
     ),
     Fault(
         "whereabouts",
-        harbours.IsSomewhere,
+        addresses.IsSomewhere,
         "printable text of getHost() of the listening port",
         "'inproc://na\\nme'",
     ),
     Fault(
         "unknown-option",
-        harbours.TakesAnyOption,
+        addresses.TakesAnyOption,
         f"InvalidURIError of client_endpoint for {STRANGE_OPTION}",
         "an endpoint",
     ),
     Fault(
         "unknown-option",
-        harbours.RaisesAtOptions,
+        addresses.RaisesAtOptions,
         f"InvalidURIError of client_endpoint for {STRANGE_OPTION}",
         "KeyError: 'option-that-nobody-knows'",
     ),
     Fault(
         "unknown-part",
-        harbours.TakesAnyPath,
+        addresses.TakesAnyPath,
         "InvalidURIError of client_endpoint for harbour://name:1337/path",
         "an endpoint",
     ),
     Fault(
         "unknown-option",
-        harbours.TakesAnyOptionToListen,
+        addresses.TakesAnyOptionToListen,
         f"InvalidURIError of server_endpoint for {STRANGE_OPTION}",
         "an endpoint",
     ),
     Fault(
         "unknown-part",
-        harbours.RefusesInTwoLines,
+        addresses.RefusesInTwoLines,
         "one printable line that says it",
         "\"'harbour://name:1337/path': it has\\na path\"",
     ),
@@ -100,6 +116,13 @@ FAULTS = [
     ),
     Fault("refused", harbours.MayBeRetriable, "True or False of retriable", "'maybe'"),
     Fault(
+        "refused",
+        harbours.ConnectsInVain,
+        "a failure to dial an address where nobody listens",
+        "a connection",
+        others=["lazy-endpoint", "stopped-listening"],
+    ),
+    Fault(
         "unreachable",
         harbours.CannotReach,
         "DialError for an address that nobody can reach",
@@ -128,6 +151,12 @@ FAULTS = [
         0,
     ),
     Fault(
+        "in-use",
+        harbours.GivesWay,
+        "to connect to harbour://name:1",
+        "DialError: cannot connect to harbour://name:1: nobody is there",
+    ),
+    Fault(
         "unlistenable",
         harbours.UntypedUnlistenable,
         "ListenError for an address that nobody can listen on",
@@ -140,6 +169,12 @@ FAULTS = [
         "ListenError: ...nobody can listen there, raised at once",
     ),
     Fault("cancelled-dial", harbours.DialsOn, "no connection of a dial that was cancelled", "one"),
+    Fault(
+        "cancelled-dial",
+        harbours.ForgetsWhomItCalled,
+        "what the listener made of a cancelled dial to be told connectionLost",
+        "nothing within 30 s",
+    ),
     Fault(
         "cancelled-dial",
         harbours.CancelledSomehow,

@@ -15,6 +15,7 @@ import pytest
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import Clock
 
+from transports import URI
 from transports.conformance import LAWS, __main__
 
 COMMAND = [sys.executable, "-m", "transports.conformance"]
@@ -123,6 +124,14 @@ def test_interruption_is_no_pass(tmp_path: Path) -> None:
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
         assert process.wait(300) == 130
+
+
+@pytest.mark.parametrize(
+    ("contact", "dialled"), [("tcp://name:0", "tcp://name:7"), ("tcp://name:8", "tcp://name:8")]
+)
+def test_port_0_of_a_contact_becomes_the_one_listened_on(contact: str, dialled: str) -> None:
+    told = __main__._contact(URI.parse(contact))
+    assert str(told["contact"](URI.parse("tcp://*:7"))) == dialled
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

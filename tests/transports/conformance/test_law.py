@@ -8,8 +8,8 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.task import Clock
 
+from tests.transports.conformance.broken_addresses import GivesAnotherProtocol, TellsText
 from tests.transports.conformance.broken_ends import KnowsNoHalfClose
-from tests.transports.conformance.broken_harbours import GivesAnotherProtocol, TellsText
 from tests.transports.conformance.broken_lines import PausesTooLate
 from tests.transports.conformance.harbour import ADDRESS, NOWHERE, Harbour, Line, examine
 from transports import URI

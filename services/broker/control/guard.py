@@ -10,7 +10,8 @@ a refused request has done nothing:
 4. the path: 404 (here its form, by the routes whether there is such a one);
 5. the method: 405;
 6. the body, which must be empty: 400;
-7. the parameters: 400, and 404 for an engine or a command that does not exist.
+7. the parameters: 400; then 422 for a key that is another request's, 404 for an engine or
+   a command that does not exist, 409 for a number of engines that was not expected.
 
 The routes know the path, and so take the last four steps.
 """

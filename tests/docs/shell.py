@@ -20,8 +20,11 @@ from typing import Self
 _PATIENCE = 120.0
 _LONGEST_PAUSE = 0.2
 _PROMPT = "$ "
+# Whoever runs the tests in the background has them, and all below, ignore Ctrl-C.
 _AT_THE_TERMINAL = """
-import fcntl, os, termios
+import fcntl, os, signal, termios
+for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP):
+    signal.signal(number, signal.SIG_DFL)
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 os.execvp("bash", ["bash", "--norc", "--noprofile", "--noediting", "-i"])
 """

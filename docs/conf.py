@@ -39,6 +39,8 @@ nitpick_ignore_regex = [
 
 myst_heading_anchors = 4
 
+toc_object_entries_show_parents = "hide"
+autodoc_preserve_defaults = True
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autodoc_default_options = {"members": True}

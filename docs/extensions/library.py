@@ -66,6 +66,8 @@ def resolve(
     if interface := _INTERFACE.fullmatch(target):
         target = interface[1]
         shown = nodes.inline("", target.rpartition(".")[2])
+    if _BARE.fullmatch(target):
+        return shown
     # Attributes have no place of their own; they are listed at their class.
     for sought in (target, target.rpartition(".")[0]):
         found = [name for name in domain.objects if sought and name.endswith(f".{sought}")]
@@ -74,7 +76,7 @@ def resolve(
             return make_refnode(
                 app.builder, node["refdoc"], entry.docname, entry.node_id, [shown], found[0]
             )
-    return shown if interface or _BARE.fullmatch(target) else None
+    return shown if interface else None
 
 
 def as_written(*event: Any) -> tuple[str | None, ...]:
@@ -86,10 +88,18 @@ def as_written(*event: Any) -> tuple[str | None, ...]:
     )
 
 
+def with_dashes(_app: Sphinx, doctree: nodes.document) -> None:
+    """Set a dash between a parameter and its meaning; Sphinx leaves that to smart quotes."""
+    for text in list(doctree.findall(nodes.Text)):
+        if text == " -- ":
+            text.parent.replace(text, nodes.Text(" \N{EN DASH} "))
+
+
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Let Sphinx know both."""
     app.add_directive("autointerface", AutoInterface)
     app.connect("missing-reference", resolve)
+    app.connect("doctree-read", with_dashes)
     app.connect("autodoc-process-signature", as_written)
     for field in PythonDomain.directives["class"].doc_field_types:
         if field.name == "variable":

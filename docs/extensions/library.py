@@ -70,7 +70,7 @@ def resolve(
         return shown
     # Attributes have no place of their own; they are listed at their class.
     for sought in (target, target.rpartition(".")[0]):
-        found = [name for name in domain.objects if sought and name.endswith(f".{sought}")]
+        found = [name for name in domain.objects if sought and f".{name}".endswith(f".{sought}")]
         if len(found) == 1:
             entry = domain.objects[found[0]]
             return make_refnode(

@@ -54,8 +54,8 @@ _OPTIONS = {"framing": ("lines",), "mode": None}
 _MODE = re.compile(r"0?[0-7]{3}")
 _DEFAULT_MODE = "600"
 
-_PEER: int | None = getattr(socket, "SO_PEERCRED", None)
-"""The option that tells a peer's credentials; None where there is none."""
+_PEER: int | None = getattr(socket, "SO_PEERCRED", None) if sys.platform == "linux" else None
+"""The option that tells a peer's credentials; other systems have none, or lay them out otherwise."""
 
 
 @implementer(ITransport)
@@ -164,8 +164,10 @@ class _Connection:
     something to write.
     """
 
+    dataBuffer: Any
+    offset: int
+    _tempDataBuffer: list[Any]
     _end_came = False
-    _owes = False
 
     def readConnectionLost(self, reason: Failure) -> None:
         self._end_came = True
@@ -176,12 +178,12 @@ class _Connection:
         if not data:
             return 0
         parent: Any = super()
-        written = parent.writeSomeData(data)
-        self._owes = isinstance(written, Exception) or written < len(data)
-        return written
+        return parent.writeSomeData(data)
 
     def connectionLost(self, reason: Failure) -> None:
-        if self._end_came and not self._owes and reason.check(ConnectionLost):
+        # What waits may never have been tried: a reactor may see the hang-up first.
+        owes = len(self.dataBuffer) > self.offset or self._tempDataBuffer
+        if self._end_came and not owes and reason.check(ConnectionLost):
             reason = Failure(ConnectionDone())
         parent: Any = super()
         parent.connectionLost(reason)
@@ -233,10 +235,12 @@ class _Port(unix.Port):
             else:
                 with self._socket_file.taken():
                     unix.Port.startListening(self)
-        except CannotListenError:
+        except (CannotListenError, OSError) as exc:
+            # Before the parent began, neither the factory was started nor a socket made.
             if self._made is not None:
                 self._made.close()
-            self._factory.doStop()
+            if self._made is not None or isinstance(exc, CannotListenError):
+                self._factory.doStop()
             raise
 
     def connectionLost(self, reason: Failure) -> None:
@@ -244,6 +248,7 @@ class _Port(unix.Port):
         # taken for ours.
         if self._socket_file is not None:
             self._socket_file.remove()
+        self._made = None
         # Not the parent's, which removes whatever has the name, and fails without it.
         close: Any = super(unix.Port, self).connectionLost
         close(reason)

@@ -204,6 +204,12 @@ async def test_factory_is_stopped_as_often_as_it_is_started(
         patched.setattr(socket.socket, "bind", refuse)
         assert (await fails_to_listen(f"ipc://{path}", factory)).reason == os.strerror(errno.EACCES)
     assert factory.numPorts == 0
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "chmod", refuse)
+        open_files = os.listdir("/dev/fd")
+        assert (await fails_to_listen(f"ipc://{path}", factory)).reason == os.strerror(errno.EACCES)
+        assert os.listdir("/dev/fd") == open_files
+    assert factory.numPorts == 0
     port = await server(f"ipc://{path}").listen(factory)
     assert factory.numPorts == 1
     await port.stopListening()

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IHalfCloseableProtocol
-from twisted.internet.protocol import connectionDone
+from twisted.internet.protocol import Factory, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -31,6 +31,15 @@ class Living(Peer):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.reason = reason
         super().connectionLost(reason)
+
+
+class Lingering(Living):
+    """Lives on until it is told to close."""
+
+    end_came = False
+
+    def readConnectionLost(self) -> None:
+        self.end_came = True
 
 
 class Livings(Peers):
@@ -77,6 +86,18 @@ async def test_peer_that_closes_on_what_it_did_not_read_is_lost(
             await until(lambda: plain.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
     await living.lost
     assert living.reason.check(ConnectionLost)
+
+
+async def test_what_is_written_to_a_peer_that_has_closed_is_lost(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
+        listening.bind(os.fspath(path))
+        listening.listen()
+        lingering: Any = await client(f"ipc://{path}").connect(Factory.forProtocol(Lingering))
+        listening.accept()[0].close()
+    await until(lambda: lingering.end_came)
+    lingering.transport.write(b"too late")
+    await lingering.lost
+    assert lingering.reason.check(ConnectionLost)
 
 
 async def test_both_ends_may_close_at_once(path: Path) -> None:

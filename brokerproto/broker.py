@@ -126,10 +126,8 @@ class Broker:
         full = self.connections - len(self._ending) >= self.limits.connections
         self._origins[session] = origin
         if full:
-            error = BrokerFullError(
-                "no more connections", max(5, self.limits.herd(len(self.fleet)))
-            )
-            session.end(error)
+            retry = max(5, self.limits.herd(len(self.fleet)))
+            session.end(BrokerFullError("no more connections", retry))
             self._ended(session)
         else:
             self._await_registration(session)
@@ -199,23 +197,24 @@ class Broker:
     ) -> Command:
         """Send a command, and return its entry in the ledger.
 
-        ``brokerproto.orders`` chooses the engines, and checks before it calls this.
-
         Args:
             verb: ``DOWORK`` or ``KILL``.
             value: Milliseconds of work, 0 to 86,400,000; or an exit status, 0 to 255.
-            engines: Registered ones, each once.
+            engines: Registered ones, each once, as ``brokerproto.orders`` chooses them.
             key: The caller's name for it, if there is one.
 
         Raises:
             KeyReusedError: The ledger keeps a command of this key.
+            ExceptionGroup: What carriers raised; everybody else was sent the command.
         """
         members = list(engines)
         targets = [Target(each.engine_id, each.instance, each.is_plain) for each in members]
         command = self.ledger.issue(verb, value, targets, self.seconds(), key)
-        for member in members:
-            if self._write(command, member, self.seconds()) and member.session is not None:
-                _settle(member.session)
+        with _everybody("a command was sent") as apart:
+            for member in members:
+                with apart():
+                    if self._write(command, member, self.seconds()) and member.session is not None:
+                        _settle(member.session)
         return command
 
     def stats(self) -> Stats:

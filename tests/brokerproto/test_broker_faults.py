@@ -140,3 +140,28 @@ def test_everybody_is_closed_whatever_an_observer_raises() -> None:
     assert all(b"FAILED:503" in caller.carrier.written for caller in callers)
     assert [caller.codes() for caller in callers] == [[503]] * 3
     assert command.states[Step.LOST] == 3
+
+
+class CarrierError(Exception):
+    """What a transport of somebody's own raises."""
+
+
+class Broken:
+    """Carries nothing any more, and says so."""
+
+    def settle(self) -> None:
+        raise CarrierError
+
+
+def test_everybody_is_sent_a_command_whatever_a_carrier_raises() -> None:
+    bench = Bench()
+    callers = [bench.registers(engine_id) for engine_id in ("a", "b", "c")]
+    callers[1].session.carrier = Broken()
+    with pytest.raises(ExceptionGroup) as caught:
+        bench.orders("DOWORK", 5)
+    assert [type(error) for error in caught.value.exceptions] == [CarrierError]
+    (command,) = bench.broker.ledger
+    frame = f"DOWORK:5:command={command.command}\n".encode()
+    # Written, not only owed: nobody settles them another time.
+    assert [caller.carrier.written for caller in callers] == [frame, b"", frame]
+    assert command.states[Step.WRITTEN] == 3

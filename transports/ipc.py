@@ -55,7 +55,7 @@ _MODE = re.compile(r"0?[0-7]{3}")
 _DEFAULT_MODE = "600"
 
 _PEER: int | None = getattr(socket, "SO_PEERCRED", None) if sys.platform == "linux" else None
-"""The option that tells a peer's credentials; other systems have none, or lay them out otherwise."""
+"""The option that tells a peer's credentials; other systems have none, or another layout."""
 
 
 @implementer(ITransport)

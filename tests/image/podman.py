@@ -61,12 +61,14 @@ class Podman:
         """Start a container in the background."""
         name = f"container-{len(self._names)}"
         self._names.append(name)
-        self("run", "--detach", "--name", name, *_LIMITS, *options, image, *command)
+        # Of a run of the tests that was killed, nothing lives on for ever.
+        limits = ("--timeout", str(int(_HUNG)), *_LIMITS)
+        self("run", "--detach", "--name", name, *limits, *options, image, *command)
         return Container(self, name)
 
     def output_of(self, image: str, *command: str) -> str:
         """Run a container without a network to its end, and give its output."""
-        return self("run", "--rm", "--network", "none", "--read-only", *_LIMITS, image, *command)
+        return self("run", "--rm", "--network", "none", *_LIMITS, image, *command)
 
     def remove_containers(self) -> None:
         """Remove all containers, and let pytest show what they wrote where a test failed."""

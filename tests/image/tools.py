@@ -58,6 +58,7 @@ def install() -> None:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
+            timeout=900,
             env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
         )
         if done.returncode:

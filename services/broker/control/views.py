@@ -100,7 +100,7 @@ _COMMAND = {
         {
             "command": text("Its id; up to the hyphen the broker's start.", "2ace9095-1"),
             "verb": word("What was ordered.", VALUE_NAMES),
-            "time": count("Milliseconds of work; only of a DOWORK.", 2000),
+            "time": count("Milliseconds of work; only of a DOWORK.", 10),
             "code": count("Exit status; only of a KILL.", 3),
             "issued": text(
                 "When it was ordered, in UTC.", "2026-11-22T13:17:20.123Z", format="date-time"
@@ -109,17 +109,27 @@ _COMMAND = {
             "settled": flag("Whether all targets are done, failed or lost.", True),
             "states": record(
                 "How many targets stand at each step now.",
-                {step.value: count(f"Targets that are {step.value}.", 0) for step in Step},
+                {
+                    step.value: count(f"Targets that are {step.value}.", 3 * (step is Step.DONE))
+                    for step in Step
+                },
             ),
             "latencies": record(
                 "For each step how long it took from the command to it; null where nobody did.",
-                {step.value: nullable(ref("Latency")) for step in _MEASURED},
+                {
+                    step.value: {
+                        **nullable(ref("Latency")),
+                        **({"examples": [None]} if step in (Step.FAILED, Step.LOST) else {}),
+                    }
+                    for step in _MEASURED
+                },
             ),
             "silent": array(
                 text("An engine's id.", "engine-1"),
                 f"Targets that have said nothing, the first {NAMED}; "
                 f"the first {NAMED_IN_LIST} in a list of commands.",
                 maxItems=NAMED,
+                examples=[[]],
             ),
             "silent_total": count("How many have said nothing.", 0),
             "failed": array(
@@ -133,6 +143,7 @@ _COMMAND = {
                 f"Targets that failed, the first {NAMED}; "
                 f"the first {NAMED_IN_LIST} in a list of commands.",
                 maxItems=NAMED,
+                examples=[[]],
             ),
             "failed_total": count("How many have failed.", 0),
         },
@@ -359,7 +370,10 @@ VIEWS: dict[str, Schema] = {
         "type": "object",
         "description": "A document of OpenAPI 3.1.",
         "required": ["openapi", "info", "paths", "components"],
-        "properties": {"openapi": {"type": "string", "pattern": "^3[.]1[.]"}},
+        "properties": {
+            "openapi": {"type": "string", "pattern": "^3[.]1[.]"},
+            **{name: {"type": "object"} for name in ("info", "paths", "components")},
+        },
         "examples": [{"openapi": "3.1.1", "info": {}, "paths": {}, "components": {}}],
     },
 }

@@ -142,6 +142,34 @@ def test_an_answer_has_an_example_that_fits(status: str, response: Any) -> None:
         assert content["example"]["error"]["status"] == int(status)
 
 
+def example_of_answer(path: str) -> Any:
+    response = DOCUMENT["paths"][path]["get"]["responses"]["200"]
+    return response["content"]["application/json"]["example"]
+
+
+def test_examples_are_records_that_can_be() -> None:
+    command = example_of_answer("/commands/{command_id}")
+    states = command["states"]
+    totals = {"silent": states["queued"] + states["written"], "failed": states["failed"]}
+    settled = states["done"] + states["failed"] + states["lost"]
+    assert command["targets"] == sum(states.values())
+    assert command["settled"] is (settled == command["targets"])
+    for name, total in totals.items():
+        assert len(command[name]) == command[f"{name}_total"] == total
+    for step in ("failed", "lost"):
+        assert (command["latencies"][step] is None) is (states[step] == 0)
+    account = example_of_answer("/engines/{engine_id}")["account"]
+    assert account["last"] - account["first"] == account["counted"] + account["missed"]
+    stats = example_of_answer("/stats")
+    assert stats["opened"] == stats["closed"] + stats["connections"]
+    assert stats["registrations"] == stats["registered"] + stats["left"] + stats["lost"]
+    assert sum(stats["causes"].values()) == stats["left"] + stats["lost"]
+
+
+def test_it_is_said_that_nobody_has_to_say_who_they_are() -> None:
+    assert DOCUMENT["security"] == []
+
+
 def test_get_and_post_are_described_alike() -> None:
     for item in DOCUMENT["paths"].values():
         get, post = ({**item[method], "operationId": None} for method in ("get", "post"))

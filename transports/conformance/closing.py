@@ -45,6 +45,28 @@ async def _clean_end(meeting: Meeting) -> None:
             _expect_reason(meeting, end, ConnectionDone)
 
 
+async def _clean_end_in_halves(meeting: Meeting) -> None:
+    listener = await meeting.listen(kind=HalfEnd)
+    for closing in 0, 1:
+        ends = await meeting.connect(HalfEnd, listener=listener)
+        await meeting.round_trips(1, *ends)
+        await _close_one_after_the_other(meeting, ends[closing], ends[1 - closing])
+
+
+async def _close_one_after_the_other(meeting: Meeting, first: End, second: End) -> None:
+    """TCP leaves the second half to its end; another may have closed it by itself."""
+    first.call("loseConnection")
+    await meeting.lost(first)
+    await meeting.until(
+        f"{second.name} to be told readConnectionLost or connectionLost",
+        lambda: "readConnectionLost" in second.story or second.is_lost,
+        lambda: ", ".join(second.story),
+    )
+    second.call("loseConnection")
+    await meeting.lost(second)
+    _expect_reason(meeting, second, ConnectionDone)
+
+
 async def _half_close(meeting: Meeting) -> None:
     near, far = await meeting.connect(HalfEnd, HalfEnd)
     sent = pattern(_MUCH)
@@ -141,6 +163,11 @@ async def _story(meeting: Meeting) -> None:
 LAWS = (
     Law("flush", "loseConnection closes when all that was written has arrived", _flush),
     Law("clean-end", "after loseConnection both ends are told ConnectionDone", _clean_end),
+    Law(
+        "clean-end-in-halves",
+        "an end that knows half-close is told ConnectionDone when its peer closes, and then it",
+        _clean_end_in_halves,
+    ),
     Law(
         "half-close",
         "loseWriteConnection ends one direction, and the other goes on",

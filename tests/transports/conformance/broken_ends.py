@@ -59,7 +59,22 @@ class Tells(Line):
         super().connectionLost(Failure(self.told()) if reason.type is self.true else reason)
 
 
-class NeverEndsWell(Tells): ...
+class NeverEndsWell(Tells):
+    """Takes a clean end for a loss where the protocol knows no half-close."""
+
+    in_halves = False
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if IHalfCloseableProtocol.providedBy(self.inner) is self.in_halves:
+            super().connectionLost(reason)
+        else:
+            self.inner.connectionLost(reason)
+
+
+class NeverEndsWellInHalves(NeverEndsWell):
+    """Takes it so where the protocol knows half-close, and not otherwise."""
+
+    in_halves = True
 
 
 class NeverAborted(Tells):

@@ -78,6 +78,12 @@ FAULTS = [
         "ConnectionLost: Connection to the other side was lost...",
     ),
     Fault(
+        "clean-end-in-halves",
+        ends.NeverEndsWellInHalves,
+        "the accepting end to be told ConnectionDone",
+        "ConnectionLost: Connection to the other side was lost...",
+    ),
+    Fault(
         "half-close",
         ends.DeafAfterHalfClose,
         "the dialling end to receive 1048576 bytes",
@@ -108,13 +114,14 @@ FAULTS = [
         ends.HidesHalfCloseOfCallers,
         "the accepting end to be told readConnectionLost",
         "connectionMade, dataReceived, and nothing more within 30 s",
+        others=["clean-end-in-halves"],
     ),
     Fault(
         "half-close",
         ends.HidesHalfCloseOfListeners,
         "the dialling end to be told readConnectionLost",
         "connectionMade, writeConnectionLost, dataReceived, connectionLost",
-        others=["half-close-unheard"],
+        others=["half-close-unheard", "clean-end-in-halves"],
     ),
     Fault(
         "half-close",

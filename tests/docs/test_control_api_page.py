@@ -18,6 +18,7 @@ from services.broker.control.guard import MAX_BODY
 from services.broker.control.openapi import REFUSALS
 from services.broker.control.pages import SORTS
 from services.broker.control.routes import ENDPOINTS
+from services.broker.control.site import MAX_HEAD
 from services.broker.control.views import NAMED, NAMED_IN_LIST, VIEWS
 from tests.docs.page import ROOT, Page
 from tests.services.broker.controlled import AUTHORITY, Answer, Controlled, request
@@ -190,6 +191,7 @@ def test_limits_are_those_of_the_code() -> None:
         f"at most {NAMED} of `failed_total`",
         f"the last {COMMANDS_KEPT} commands",
         f"more than {MAX_BODY} bytes",
+        f"path, query and headers have\nmore than {MAX_HEAD} bytes",
     ):
         assert text in PAGE.text, text
 

@@ -18,7 +18,10 @@ from services.broker.control.answers import ControlError, error_for, refusal, re
 from services.broker.control.guard import MAX_BODY, too_long
 from services.broker.control.routes import control_resource
 
-__all__ = ["control_site"]
+__all__ = ["MAX_HEAD", "control_site"]
+
+MAX_HEAD = HTTPChannel.totalHeadersSize
+"""Bytes of the first line and the headers of a request."""
 
 _DISCARDED = 1024 * 1024
 """Bytes of a refused body that are read and dropped.
@@ -26,6 +29,8 @@ _DISCARDED = 1024 * 1024
 A connection that is closed with bytes unread is reset, and a reset takes the answer
 with it before the client has read it.
 """
+
+_LONG_HEAD = f"path, query and headers of more than {MAX_HEAD} bytes"
 
 
 class ControlRequest(Request):
@@ -98,11 +103,15 @@ class ControlChannel(HTTPChannel):
 
     def lineLengthExceeded(self, line: bytes) -> None:
         """Refuse a line that does not end."""
+        self._receivedHeaderSize += len(line)
         self._respondToBadRequestAndDisconnect()
 
     def _respondToBadRequestAndDisconnect(self) -> None:
         if not any(request.startedWriting for request in self.requests):
-            body = rendered(refusal(ControlError(400, "this is no HTTP request")))
+            # Whoever has named a thousand engines would not see what is wrong with it.
+            is_long = self._receivedHeaderSize > MAX_HEAD
+            message = _LONG_HEAD if is_long else "this is no HTTP request"
+            body = rendered(refusal(ControlError(400, message)))
             assert self.transport is not None
             self.transport.write(
                 b"HTTP/1.1 400 Bad Request\r\n"

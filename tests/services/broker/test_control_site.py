@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.broker.control.guard import MAX_BODY
+from services.broker.control.site import MAX_HEAD
 from tests.services.broker.controlled import CHUNKED, Controlled, chunks, exchange, request
 
 
@@ -198,6 +199,30 @@ def test_what_is_no_http_is_400_and_closed(raw: bytes) -> None:
     assert controlled.did_nothing
     wire.lose()
     assert not controlled.clock.getDelayedCalls()
+
+
+@pytest.mark.parametrize(
+    ("raw", "long"),
+    [
+        (b"nonsense\r\n\r\n", False),
+        (request("/kill?" + "engine=a&" * 2000), True),
+        (request("/kill?" + "engine=a&" * 2000)[:-4], True),
+        (request("/kill?" + "engine=a&" * 1800, headers={"X": "y" * 300}), True),
+        (request("/healthz", headers={"X": "y" * 16_200}) + b"nonsense\r\n\r\n", False),
+    ],
+)
+def test_a_request_that_is_too_long_is_told_so(raw: bytes, long: bool) -> None:
+    controlled = Controlled("a")
+    wire = controlled.wire()
+    wire.send(raw)
+    refused = wire.answers[-1]
+    assert (refused.status, f"more than {MAX_HEAD} bytes" in refused.error["message"]) == (
+        400,
+        long,
+    )
+    assert wire.is_closing()
+    assert controlled.did_nothing
+    wire.lose()
 
 
 VALID = request("/kill?code=3&engine=a", "POST", {"Origin": "http://127.0.0.1:8080"}, b"")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,13 +59,14 @@ def loopback_of_twisted(uri: URI) -> str:
     return f"twisted:tcp:127.0.0.1:{port}"
 
 
+WITHOUT_ABSTRACT_NAMES = "" if sys.platform == "linux" else "only Linux has abstract names"
 ROWS = [
     Row("tcp://127.0.0.1:0", 0),
     Row("tcp://[::1]:0", 0, reason_to_skip="" if has_ipv6() else "no IPv6 loopback here"),
     Row("tcp://*:0", 0, loopback),
     Row("inproc://name", 3),
     Row("ipc://{folder}/s", 2),
-    Row(f"ipc://@brokerproto-{os.getpid()}", 2),
+    Row(f"ipc://@brokerproto-{os.getpid()}", 2, reason_to_skip=WITHOUT_ABSTRACT_NAMES),
     Row("twisted:tcp:0:interface=127.0.0.1", 3, loopback_of_twisted),
 ]
 

@@ -11,7 +11,7 @@ from typing import Any, NoReturn, TextIO
 
 from attrs import evolve
 from twisted.application.reactors import NoSuchReactor, getReactorTypes, installReactor
-from twisted.internet.task import react
+from twisted.internet.task import deferLater, react
 
 from brokerproto.errors import InvalidURIError
 from transports.conformance import LAWS, TIMEOUT, Law, Subject
@@ -137,8 +137,14 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # not everybody's terminal has a tick
     report = Report(sys.stdout, coloured=_is_coloured(sys.stdout))
+
+    async def run(_: object) -> None:
+        # What interrupts a reactor while it starts is lost, and so is the reactor.
+        await deferLater(reactor, 0)
+        await report.run(told.law or LAWS, subject, told.timeout)
+
     try:
-        react(lambda _: report.run(told.law or LAWS, subject, told.timeout), _reactor=reactor)
+        react(run, _reactor=reactor)
     except SystemExit:
         if report.is_done:
             raise

@@ -15,6 +15,10 @@ from services.program.values import OneOf, WholeNumber, quoted
 
 __all__ = ["Matching", "Parameter", "following", "read_headers", "read_query"]
 
+# What globs, labels and addresses consist of. Escaped, a long question would grow to one
+# that is too long to be asked.
+_PLAIN = "*?:/,@"
+
 
 @frozen
 class Matching:
@@ -136,7 +140,7 @@ def following(uri: bytes, after: object) -> str:
     path = uri.partition(b"?")[0].decode("ascii")
     pairs = [pair for pair in _pairs(uri) if pair[0] != "after"]
     pairs.append(("after", str(after).encode("utf-8").decode("latin-1")))
-    return f"{path}?{urlencode(pairs, encoding='latin-1')}"
+    return f"{path}?{urlencode(pairs, encoding='latin-1', safe=_PLAIN)}"
 
 
 def _standing(place: str, accepted: Mapping[str, Parameter]) -> dict[str, Parameter]:

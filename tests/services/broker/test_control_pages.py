@@ -18,7 +18,7 @@ from brokerproto.fleet import Manner
 from services.broker.control.accepted import DEFAULT_LIMIT, MAX_LIMIT
 from services.broker.control.pages import SORTS
 from services.broker.control.views import NAMED_IN_LIST
-from tests.services.broker.controlled import BOOT, Controlled
+from tests.services.broker.controlled import BOOT, Controlled, exchange, request
 
 
 def pages(controlled: Controlled, path: str) -> list[list[Any]]:
@@ -223,8 +223,19 @@ def test_the_next_page_is_the_same_question() -> None:
     path = "/engines?after=a-0&match=%5Bab%5D-*&limit=1&transport=ipc:///run/br%C3%B6ker?a=b%26c:d"
     following = the_fleet().get(path)["next"]
     assert following.isascii()
-    assert following.startswith("/engines?match=%5Bab%5D-%2A&limit=1&transport=ipc%3A%2F%2F%2Frun")
-    assert following.endswith("&after=a-4")
+    assert following.startswith(
+        "/engines?match=%5Bab%5D-*&limit=1&transport=ipc:///run/br%C3%B6ker?"
+    )
+    assert following.endswith("?a%3Db%26c:d&after=a-4")
+
+
+def test_the_next_page_of_a_long_question_can_be_asked() -> None:
+    globs, addresses = "&match=*?*" * 100, "&transport=tcp://*:*/*,*" * 500
+    path = f"/engines?sort=address&limit=1{globs}{addresses}&transport=tcp://127.0.0.1:1337"
+    controlled = Controlled("a-1", "a-2")
+    following = controlled.get(path)["next"]
+    assert len(path) > 12_000
+    assert exchange(controlled, request(following)).json["next"] is None
 
 
 def test_no_engines_are_an_empty_page() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
-from urllib.parse import quote_from_bytes
+from urllib.parse import quote_from_bytes, urlencode
 
 import pytest
 from hypothesis import example, given
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from services.broker.control.accepted import ORDER
 from services.broker.control.answers import ControlError
-from services.broker.control.parameters import Parameter, read_query
+from services.broker.control.parameters import Parameter, following, read_query
 from services.program.values import WholeNumber
 from tests.services.broker.controlled import Answer, Controlled, exchange, request
 
@@ -196,6 +196,18 @@ ACCEPTED = {
 )
 def test_values_are_read_by_their_names(query: bytes, values: dict[str, Any]) -> None:
     assert read_query(b"/path" + query, ACCEPTED) == values
+
+
+@given(st.lists(st.text(max_size=20), max_size=3), st.text(max_size=20), st.text(max_size=20))
+def test_the_question_that_follows_is_the_same_but_for_its_place(
+    many: list[str], word: str, after: str
+) -> None:
+    accepted = {**ACCEPTED, "after": Parameter("")}
+    asked = [("many", each) for each in many] + [("after", "x"), ("word", word)]
+    uri = f"/path?{urlencode(asked)}".encode()
+    link = following(uri, after).encode("ascii")
+    assert read_query(link, accepted) == {**read_query(uri, accepted), "after": after}
+    assert not re.search(rb"[^!-~]|[\"'<>#\\]", link)
 
 
 def test_most_is_the_most() -> None:

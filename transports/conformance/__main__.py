@@ -115,6 +115,20 @@ def _reactor(name: str) -> Any:
         raise ValueError(f"the reactor {name!r} cannot be had: {exc}") from None
 
 
+def _mistake(subject: Subject, contact: URI | None) -> str | None:
+    """Say what is wrong with the addresses, before each law says so."""
+    scheme = subject.address.scheme
+    if contact is not None and contact.scheme != scheme:
+        return f"argument --contact: '{contact}' is no address of the scheme {scheme!r}"
+    try:
+        subject.transport.server_endpoint(subject.reactor, subject.address)
+    except InvalidURIError as exc:
+        return str(exc)
+    except Exception:
+        return None  # not the user's mistake: the laws look at it
+    return None
+
+
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command.
 
@@ -134,6 +148,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         subject = Subject.of(reactor, told.address, **_contact(told.contact))
     except ValueError as exc:
         parser.error(str(exc))
+    if problem := _mistake(subject, told.contact):
+        parser.error(problem)
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # not everybody's terminal has a tick
     report = Report(sys.stdout, coloured=_is_coloured(sys.stdout))

@@ -31,7 +31,8 @@ __all__ = ["LAWS"]
 
 _UNKNOWN_OPTION = "option-that-nobody-knows"
 _PORT = 1337
-_STRANGE_PARTS: dict[str, Any] = {"host": "host", "port": _PORT, "path": "/path"}
+_STRANGE_HOST = {"host": "host"}
+_STRANGE_PARTS: dict[str, Any] = {**_STRANGE_HOST, "port": _PORT, "path": "/path"}
 
 
 def _provides(meeting: Meeting, interface: type[Interface], thing: object) -> None:
@@ -153,20 +154,30 @@ async def _unknown_option(meeting: Meeting) -> None:
     _refuses(meeting, options=options)
 
 
-def _unknown_parts(subject: Subject) -> list[str]:
+def _strange_parts(subject: Subject) -> list[dict[str, Any]]:
+    """Give what may be put into an address that the scheme has no place for."""
     uri = subject.address
     own = {"host": bool(uri.host), "port": uri.port is not None, "path": uri.path not in ("", "/")}
     known = subject.profile.parts
     if known is None:
         known = [part for part, there in own.items() if there]
-    return [part for part in own if part not in known]
+    strange = [{part: _STRANGE_PARTS[part]} for part in own if part not in known]
+    if not uri.host:
+        # An address with a port has a host.
+        strange = [{**_STRANGE_HOST, **each} if "port" in each else each for each in strange]
+    return [changes for changes in strange if _is_possible(uri, changes)]
+
+
+def _is_possible(uri: URI, changes: dict[str, Any]) -> bool:
+    try:
+        evolve(uri, **changes)
+    except InvalidURIError:
+        return False
+    return True
 
 
 async def _unknown_part(meeting: Meeting) -> None:
-    for part in _unknown_parts(meeting.subject):
-        changes = {part: _STRANGE_PARTS[part]}
-        if part == "port" and not meeting.subject.address.host:
-            changes["host"] = _STRANGE_PARTS["host"]
+    for changes in _strange_parts(meeting.subject):
         _refuses(meeting, **changes)
 
 
@@ -209,7 +220,7 @@ LAWS = (
         _unknown_part,
         lambda subject: (
             _opaque(subject)
-            or (None if _unknown_parts(subject) else "its addresses have every part")
+            or (None if _strange_parts(subject) else "its addresses can have no other part")
         ),
     ),
 )

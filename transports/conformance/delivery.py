@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet.defer import gatherResults
+from twisted.python.failure import Failure
 
 from transports.conformance.ends import End, echo, pattern
 from transports.conformance.law import Law
@@ -66,9 +69,18 @@ async def _first_words(meeting: Meeting) -> None:
     await meeting.until(
         "both ends to be connected", lambda: bool(calling.connected and listener.ends.connected)
     )
+    for ends in calling, listener.ends:
+        count = len(ends.connected)
+        meeting.expect(count == 1, f"one connection of {ends.name}", f"{count}")
     [near], [far] = calling.connected, listener.ends.connected
     await meeting.receive(far, b"first words of the dialling end")
     await meeting.receive(near, b"first words of the accepting end")
+
+
+def _what_failed(failure: Failure) -> Failure:
+    error: Any = failure.value  # a FirstError, which says it in several lines
+    cause: Failure = error.subFailure
+    return cause
 
 
 async def _several_connections(meeting: Meeting) -> None:
@@ -80,7 +92,7 @@ async def _several_connections(meeting: Meeting) -> None:
         lambda: gatherResults(
             [meeting.start_dialling(listener.contact, calling) for _ in range(AT_ONCE)],
             consumeErrors=True,
-        ),
+        ).addErrback(_what_failed),
     )
     nears = calling.connected
     words = [b"%02d " % number * 100 for number in range(AT_ONCE)]

@@ -17,8 +17,11 @@ from transports.uri import URI
 
 __all__ = ["Listener", "Meeting"]
 
-# A machine may stand still for longer than a law has: what has come meanwhile
-# still counts.
+# A machine may stand still for longer than a law has. Such a time costs a law no more
+# than this, for others than the reactor, such as threads, have yet to go on after it.
+_LONGEST_WAIT = 1.0
+
+# What has come meanwhile still counts.
 _TURNS_OF_GRACE = 200
 
 # What a law left open is aborted; a transport that cannot do it is not waited for.
@@ -80,6 +83,7 @@ class Meeting:
 
     def broken(self, expected: str, came: str, offset: int | None = None) -> LawBrokenError:
         """Make the error that says how the law is broken."""
+        came = " ".join(came.splitlines())
         return LawBrokenError(self.law, self.sentence, expected, came, offset)
 
     def expect(self, fact: bool, expected: str, came: str) -> None:
@@ -309,11 +313,14 @@ class Meeting:
             self._waking = self.reactor.callLater(0, self._waiting.callback, None)
 
     async def _event_or(self, seconds: float) -> None:
+        seconds = min(seconds, _LONGEST_WAIT)
         waiting = self._waiting = Deferred()
         timer = self.reactor.callLater(seconds, waiting.callback, None)
+        begun = self.reactor.seconds()
         try:
             await waiting
         finally:
+            self._deadline += max(0.0, self.reactor.seconds() - begun - seconds)
             for call in timer, self._waking:
                 if call is not None and call.active():
                     call.cancel()

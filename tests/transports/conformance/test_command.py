@@ -15,8 +15,9 @@ import pytest
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import Clock
 
+from tests.transports.conformance.harbour import ADDRESS, Harbour
 from transports import URI
-from transports.conformance import LAWS, __main__
+from transports.conformance import LAWS, Subject, __main__
 
 COMMAND = [sys.executable, "-m", "transports.conformance"]
 PROGRAM = "python -m transports.conformance"
@@ -159,6 +160,8 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (("inproc://name", "--timeout", "inf"), "'inf' is no number of seconds above 0"),
         (("inproc://name", "--contact", "nowhere"), "'nowhere': the scheme is missing"),
         (("inproc://name", "stray"), "stray"),
+        (("tcp://127.0.0.1",), "'tcp://127.0.0.1': the port is missing"),
+        (("tcp://*:0", "--contact", "inproc://name"), "no address of the scheme 'tcp'"),
     ],
 )
 def test_mistake_is_one_line_and_status_2(
@@ -169,6 +172,14 @@ def test_mistake_is_one_line_and_status_2(
 ) -> None:
     monkeypatch.setattr(__main__, "installReactor", lambda name: None)
     assert said in refused(capsys, *arguments)
+
+
+def test_transport_that_raises_what_it_likes_is_left_to_the_laws() -> None:
+    class Raises(Harbour):
+        def server_endpoint(self, reactor: Any, uri: URI) -> Any:
+            raise ValueError("not the user's mistake")
+
+    assert __main__._mistake(Subject(Clock(), Raises(), URI.parse(ADDRESS)), None) is None
 
 
 def test_unknown_reactor_is_told_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any, cast
 
 import pytest
-from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, fail
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 
+from brokerproto.errors import DialError
 from tests.transports.conformance.broken_addresses import GivesAnotherProtocol, TellsText
 from tests.transports.conformance.broken_ends import KnowsNoHalfClose
 from tests.transports.conformance.broken_lines import PausesTooLate
@@ -76,13 +78,14 @@ def test_profile_says_how_much_may_come_late() -> None:
         ("port-0", "harbour://name", Profile(), "the address has no port"),
         ("unreachable", ADDRESS, Profile(), "the profile names no such address"),
         ("unlistenable", ADDRESS, Profile(), "the profile names no such address"),
-        ("unknown-part", "harbour://n:0/p", Profile(), "its addresses have every part"),
+        ("unknown-part", "harbour://n:0/p", Profile(), "its addresses can have no other part"),
         (
             "unknown-part",
             ADDRESS,
             Profile(parts=["host", "port", "path"]),
-            "its addresses have every part",
+            "its addresses can have no other part",
         ),
+        ("unknown-part", "harbour://@name", Profile(), "its addresses can have no other part"),
         (
             "unknown-part",
             "harbour:opaque",
@@ -124,7 +127,7 @@ def test_parts_that_the_author_allows_are_not_refused() -> None:
     law = BY_NAME["unknown-part"]
     assert "path" in broken(law, WithPath()).expected
     reason = examine(law, WithPath(), profile=Profile(parts=["host", "port", "path"]))
-    assert reason == "its addresses have every part"
+    assert reason == "its addresses can have no other part"
 
 
 def test_port_is_strange_where_an_address_has_none() -> None:
@@ -193,9 +196,9 @@ def test_law_has_its_time_and_then_says_what_it_waited_for() -> None:
     subject = Subject(clock, Harbour(), URI.parse(ADDRESS))
     results, _ = begun(waits_for("godot"), subject, 7)
     clock.advance(0)
-    clock.advance(6.9)
+    clock.pump([0.125] * 55)
     assert results == []
-    clock.advance(0.2)
+    clock.pump([0.125] * 2)
     assert str(results[0].value).splitlines() == [
         "patience: everything comes",
         "  expected  godot",
@@ -214,9 +217,58 @@ def test_what_came_while_the_machine_stood_still_counts() -> None:
 
     clock = Clock()
     subject = Subject(clock, Harbour(), URI.parse(ADDRESS))
-    results, _ = begun(Law("l", "s", wait), subject, 2)
+    results, _ = begun(Law("l", "s", wait), subject, 1)
     clock.advance(60)
     assert results == [None]
+
+
+def test_time_in_which_the_machine_stood_still_is_not_the_laws() -> None:
+    come: list[bool] = []
+
+    async def wait(meeting: Meeting) -> None:
+        await meeting.until("what another thread does", lambda: bool(come))
+
+    clock = Clock()
+    subject = Subject(clock, Harbour(), URI.parse(ADDRESS))
+    results, _ = begun(Law("l", "s", wait), subject, 5)
+    clock.advance(60)
+    clock.pump([0.01] * 300)
+    come.append(True)
+    clock.pump([0.5] * 2)
+    assert results == [None]
+
+
+def test_what_came_is_told_in_one_line() -> None:
+    class Talks(Harbour):
+        def dial(self, reactor: Any, uri: URI, factory: Any) -> Any:
+            return fail(OSError("no\nway"))
+
+    assert broken(BY_NAME["order"], Talks()).came == "OSError: no way"
+
+
+def test_dial_that_fails_among_many_says_why() -> None:
+    class Few(Harbour):
+        dials = 0
+
+        def dial(self, reactor: Any, uri: URI, factory: Any) -> Any:
+            self.dials += 1
+            if self.dials > 5:
+                return fail(DialError(str(uri), "five are enough"))
+            return super().dial(reactor, uri, factory)
+
+    assert broken(BY_NAME["several-connections"], Few()).came == (
+        "DialError: cannot connect to harbour://name:1: five are enough"
+    )
+
+
+def test_connection_that_nobody_asked_for_is_told() -> None:
+    class Twice(Harbour):
+        def dial(self, reactor: Any, uri: URI, factory: Any) -> Any:
+            super().dial(reactor, uri, Factory.forProtocol(Protocol))
+            return super().dial(reactor, uri, factory)
+
+    error = broken(BY_NAME["first-words"], Twice())
+    assert (error.expected, error.came) == ("one connection of the accepting end", "2")
 
 
 def test_law_that_fails_stops_what_it_has_written() -> None:

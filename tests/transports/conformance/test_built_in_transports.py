@@ -66,7 +66,7 @@ ROWS = [
     Row("tcp://*:0", 0, loopback),
     Row("inproc://name", 3),
     Row("ipc://{folder}/s", 2),
-    Row(f"ipc://@brokerproto-{os.getpid()}", 2, reason_to_skip=WITHOUT_ABSTRACT_NAMES),
+    Row(f"ipc://@brokerproto-{os.getpid()}", 3, reason_to_skip=WITHOUT_ABSTRACT_NAMES),
     Row("twisted:tcp:0:interface=127.0.0.1", 3, loopback_of_twisted),
 ]
 

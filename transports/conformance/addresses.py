@@ -143,6 +143,8 @@ def _refuses(meeting: Meeting, **changes: Any) -> None:
         except InvalidURIError as exc:
             line = str(exc)
             meeting.expect(line.isprintable(), "one printable line that says it", repr(line))
+            names = f"InvalidURIError of {name} that names {strange}"
+            meeting.expect(exc.text == str(strange), names, exc.text)
         except Exception as exc:
             raise meeting.broken(expected, f"{type(exc).__name__}: {exc}") from exc
         else:

@@ -173,3 +173,9 @@ class RefusesInTwoLines(Harbour):
         uri.check_options({})
         if uri.path:
             raise InvalidURIError(str(uri), "it has\na path")
+
+
+class RefusesUnderAnotherName(Harbour):
+    def check(self, uri: URI) -> None:
+        uri.check_options({})
+        evolve(uri, scheme="inner").check_parts(port=True, path=False)

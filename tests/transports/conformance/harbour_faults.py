@@ -89,6 +89,12 @@ FAULTS = [
         "one printable line that says it",
         "\"'harbour://name:1337/path': it has\\na path\"",
     ),
+    Fault(
+        "unknown-part",
+        addresses.RefusesUnderAnotherName,
+        "InvalidURIError of client_endpoint that names harbour://name:1337/path",
+        "inner://name:1337/path",
+    ),
     Fault("lazy-endpoint", harbours.DialsUnasked, "no connection before connect() is called", "1"),
     Fault(
         "lazy-endpoint",

@@ -254,7 +254,8 @@ def test_failing_handler_is_500_with_an_id_that_the_log_has(logged: Sequence[Log
     assert answer.status == 500
     (event,) = logged
     assert event["error_id"] == answer.error["error_id"]
-    assert event["log_failure"].check(BrokenError)
+    (error,) = event["log_failure"].value.exceptions
+    assert isinstance(error, BrokenError)
     assert event["uri"] == "/dowork?time=1"
     assert b"secret" not in answer.body
     assert b"BrokenError" not in answer.body

@@ -5,7 +5,8 @@ A broker of your own (``python thisfile.py``, then ``twistd -n engine --host 127
     import secrets
 
     from twisted.application.internet import TimerService
-    from twisted.internet import reactor
+    from twisted.internet.defer import Deferred
+    from twisted.internet.task import react
 
     from brokerproto.broker import Broker
     from brokerproto.observer import Observer
@@ -21,12 +22,16 @@ A broker of your own (``python thisfile.py``, then ``twistd -n engine --host 127
             print(end.manner.value, end.engine_id, end.cause)
 
 
-    broker = Broker(reactor.seconds, secrets.token_hex(4), observer=Printer())
-    TimerService(broker.tick_length, broker.tick).startService()
-    uri = URI.parse("tcp://127.0.0.1:1337")
-    endpoint = transport_for(uri.scheme).server_endpoint(reactor, uri)
-    endpoint.listen(BrokerFactory(broker, reactor, str(uri)))
-    reactor.run()
+    async def main(reactor):
+        broker = Broker(reactor.seconds, secrets.token_hex(4), observer=Printer())
+        TimerService(broker.tick_length, broker.tick).startService()
+        uri = URI.parse("tcp://127.0.0.1:1337")
+        endpoint = transport_for(uri.scheme).server_endpoint(reactor, uri)
+        await endpoint.listen(BrokerFactory(broker, reactor, str(uri)))
+        await Deferred()
+
+
+    react(main)
 """
 
 from __future__ import annotations

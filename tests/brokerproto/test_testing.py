@@ -222,7 +222,8 @@ def test_example_of_a_broker_runs_and_is_short(
     reactor: Any = MemoryReactorClock()
     monkeypatch.setattr(twisted.internet, "reactor", reactor, raising=False)
     monkeypatch.setitem(sys.modules, "twisted.internet.reactor", reactor)
-    exec(code, {"__name__": "__main__"})
+    with pytest.raises(SystemExit):
+        exec(code, {"__name__": "__main__"})
     assert reactor.hasRun
     ((port, factory, _, interface),) = reactor.tcpServers
     assert (port, interface) == (1337, "127.0.0.1")

@@ -14,6 +14,7 @@ from attrs import define, field, frozen
 from brokerproto.account import Account, Gap, Repeat
 from brokerproto.carrier import Carrier
 from brokerproto.errors import (
+    BadFrameError,
     FrameTooLongError,
     LocalProtocolError,
     NotYourIdError,
@@ -378,8 +379,9 @@ class BrokerSession:
 def _check(beginning: bytes, events: list[BrokerEvent]) -> None:
     try:
         check_beginning(beginning, "engine")
-    except RemoteProtocolError:
+    except RemoteProtocolError as error:
         protocol = foreign_protocol(beginning)
-        if protocol is not None:
-            events.append(Foreign(protocol))
-        raise
+        if protocol is None:
+            raise
+        events.append(Foreign(protocol))
+        raise BadFrameError(f"{protocol} is not what is spoken here") from error

@@ -199,6 +199,7 @@ def test_other_protocols_are_refused_by_their_first_bytes(stream: bytes, protoco
         assert outcome.events == (Foreign(protocol),)
         assert outcome.failure is not None
         assert outcome.failure.code == 400
+        assert outcome.failure.text == f"{protocol} is not what is spoken here"
 
 
 @pytest.mark.parametrize("stream", [b"\0", b"NewEngine:-", b"GETX ", b"Nonsense:", b"x" * 2000])

@@ -68,7 +68,9 @@ class LoggingObserver(Observer):
         self, origin: Origin, engine_id: str | None, error: RemoteProtocolError
     ) -> None:
         """See `Observer`."""
-        log.info(
+        # While the broker stops a whole fleet may call.
+        write = log.debug if isinstance(error, DrainingError) else log.info
+        write(
             "refused {address} ({engine}): {code} {name}, {reason}",
             address=origin.address,
             engine=engine_id or "no id",

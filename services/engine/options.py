@@ -176,10 +176,13 @@ class Options(program_options.Options):
         try:
             bare = URI.parse(f"tcp://[{host}]" if ":" in host else f"tcp://{host}")
             broker = evolve(bare, port=self["port"])
-        except ValueError as error:
-            raise usage.UsageError(f"--host: {error}") from None
-        if bare.host != host.lower() and bare.host != host:
-            raise usage.UsageError(f"--host: {quoted(host)} is not a name or an address")
+        except ValueError:
+            broker = None
+        if broker is None or broker.host not in (host, host.lower()):
+            raise usage.UsageError(
+                f"--host: {quoted(host)} is not a name or an address; "
+                "a port is given with --port, an address with a scheme with --broker"
+            )
         return broker
 
     @staticmethod

@@ -105,7 +105,9 @@ def test_what_stands_on_the_command_line_decides_which_broker_is_meant(
     ["", "a b", "a/b", "a:80", "user@host", "http://a", "host?x=1", "1.2.3.4.5", "a\n", "@a"],
 )
 def test_host_is_a_name_or_an_address(capfd: pytest.CaptureFixture[str], host: str) -> None:
-    assert "--host: " in mistake(capfd, f"--host={host}")
+    said = mistake(capfd, f"--host={host}")
+    assert "--host: " in said
+    assert "is not a name or an address; a port is given with --port," in said
 
 
 def test_help_names_the_schemes() -> None:

@@ -150,7 +150,7 @@ class EngineService(Service):
 
     def _farewell(self) -> None:
         log.info(
-            "{engines} engines sent {heartbeats} heartbeats in all",
+            "sent {heartbeats} heartbeats in all",
             engines=len(self.runners),
             heartbeats=sum(runner.heartbeats_sent for runner in self.runners),
         )

@@ -199,7 +199,7 @@ def test_service_stops_when_all_connections_are_gone_and_says_what_was_sent() ->
             assert gone == []
             transport.go()
     assert len(gone) == 1
-    assert lines(events) == [("info", "2 engines sent 2 heartbeats in all")]
+    assert lines(events) == [("info", "sent 2 heartbeats in all")]
     assert crew.clock.getDelayedCalls() == []
 
 
@@ -209,7 +209,7 @@ def test_service_that_stops_has_no_summary_left() -> None:
     crew.register()
     with capturedLogs() as events:
         crew.service.stopService()
-    assert lines(events) == [("info", "3 engines sent 0 heartbeats in all")]
+    assert lines(events) == [("info", "sent 0 heartbeats in all")]
     assert crew.clock.getDelayedCalls() == []
 
 

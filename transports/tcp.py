@@ -86,6 +86,7 @@ class TCPTransport:
 
     def is_local(self, uri: URI) -> bool:
         """See `ITransport`: loopback addresses and ``localhost``."""
+        _port_of(uri)
         return uri.is_loopback
 
     def listen_address(self, uri: URI, port: IListeningPort) -> URI:

@@ -40,6 +40,7 @@ MISTAKES = [
     Mistake((*BROKER, "--listen", "tcp:/127.0.0.1"), "--listen: 'tcp:/127.0.0.1': the scheme"),
     Mistake((*BROKER, "--listen", "pigeon://loft:1"), "pigeon"),
     Mistake((*BROKER, "--interval", "0"), "--interval: '0' is not a whole number from 1 to 300"),
+    Mistake((*BROKER, "--listen", "tcp://1337"), "'tcp://1337': the port is missing"),
     Mistake((*BROKER, "--listen", "tcp://0.0.0.0:0"), "give --insecure if that is meant"),
     Mistake((*BROKER, "--insecure", "--listen", "tcp://nosuch.invalid:0"), "no such host"),
     Mistake(

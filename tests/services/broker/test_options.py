@@ -105,6 +105,7 @@ def test_addresses_may_be_several() -> None:
         ("tcp://127.0.0.1:99999", "not within 0 to 65535"),
         ("pigeon://loft:1", "pigeon"),
         ("pigeon:loft", "pigeon"),
+        ("tcp://1337", "the port is missing"),
         ("tcp:/127.0.0.1:1337", "the scheme is missing"),
         ("ipc://./broker.sock", "a path begins with /"),
         ("tcp://127.0.0.1:1\n", "may not stand in an address"),
@@ -131,7 +132,7 @@ def test_address_that_cannot_be_read_is_a_mistake(
 def test_address_that_its_transport_cannot_use_is_a_mistake(
     capfd: pytest.CaptureFixture[str], uri: str, said: str
 ) -> None:
-    options = parsed(f"--listen={uri}")
+    options = parsed("--insecure", f"--listen={uri}")
     with pytest.raises(SystemExit) as caught:
         broker_program(MemoryReactorClock(), options)
     out, err = capfd.readouterr()

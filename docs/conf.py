@@ -20,9 +20,9 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
+    "docs.extensions.api_pages",
     "docs.extensions.beyond",
     "docs.extensions.conversations",
-    "docs.extensions.library",
 ]
 smartquotes = False  # they would make a dash of the hyphens of an option
 highlight_language = "none"  # of blocks that name none: formulas

@@ -7,18 +7,17 @@ reactor; ``brokerproto.protocol`` brings it bytes and ticks.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable
 
 from attrs import define, field
 
 from brokerproto.account import Gap, Repeat
+from brokerproto.admission import Admission
 from brokerproto.broker_session import BrokerEvent, BrokerSession, Foreign, Recovered, Stale
-from brokerproto.carrier import Carrier
-from brokerproto.commands import Command, Key, Target, Verb
+from brokerproto.carrier import Carrier, settle
+from brokerproto.commands import Command, Key, Verb
+from brokerproto.dispatch import Dispatch
 from brokerproto.errors import (
-    BrokerFullError,
     HandshakeTimeoutError,
     HeartbeatTimeoutError,
     RemoteProtocolError,
@@ -26,10 +25,9 @@ from brokerproto.errors import (
 )
 from brokerproto.fleet import Fleet, Manner, Member, Origin
 from brokerproto.framing import Framing
+from brokerproto.isolation import isolated
 from brokerproto.ledger import Ledger
 from brokerproto.liveness import (
-    LONGEST_LOOK,
-    DeadlineRing,
     Detector,
     DetectorClock,
     Verdict,
@@ -37,13 +35,11 @@ from brokerproto.liveness import (
     worst_detection,
 )
 from brokerproto.messages import Bye, Heartbeat, NewEngine, Report, Unknown
-from brokerproto.observer import Observer, Stats
+from brokerproto.observer import Observer
+from brokerproto.stats import Stats, Tally
 from brokerproto.terms import Grant, Limits, Terms
 
 __all__ = ["Broker"]
-
-# So many that are refused may take their time to read why.
-_LINGERING = 16
 
 _TERMS_SHARED = 1000
 
@@ -62,6 +58,7 @@ class Broker:
         fleet: Who is registered.
         ledger: The commands.
         detector: Who is late.
+        tally: What has been counted.
     """
 
     seconds: Callable[[], float]
@@ -71,18 +68,17 @@ class Broker:
     fleet: Fleet = field(init=False, factory=Fleet)
     ledger: Ledger = field(init=False)
     detector: Detector[BrokerSession] = field(init=False)
-    _handshakes: DeadlineRing[BrokerSession] = field(init=False)
+    tally: Tally = field(init=False, factory=Tally)
+    _admission: Admission = field(init=False)
+    _dispatch: Dispatch = field(init=False)
     _origins: dict[BrokerSession, Origin] = field(init=False, factory=dict)
-    _ending: set[BrokerSession] = field(init=False, factory=set)
     _terms: dict[Terms, Terms] = field(init=False, factory=dict)
-    _counts: Counter[str] = field(init=False, factory=Counter)
-    _rejected: Counter[int] = field(init=False, factory=Counter)
-    _wrong_protocol: Counter[str] = field(init=False, factory=Counter)
 
     def __attrs_post_init__(self) -> None:
         self.ledger = Ledger(self.boot)
         self.detector = Detector(DetectorClock(tick_length(self.limits.interval), self.seconds()))
-        self._handshakes = DeadlineRing(self.tick_length)
+        self._admission = Admission(self.limits, self.tick_length)
+        self._dispatch = Dispatch(self.ledger, self.detector, self.seconds)
 
     @property
     def now(self) -> float:
@@ -92,12 +88,12 @@ class Broker:
     @property
     def connections(self) -> int:
         """How many connections are open, registered or not."""
-        return len(self._origins)
+        return self._admission.inside
 
     @property
     def is_overrun(self) -> bool:
         """Whether too many are on their way out to wait until each has read why."""
-        return len(self._ending) > _LINGERING
+        return self._admission.is_overrun
 
     @property
     def tick_length(self) -> float:
@@ -121,16 +117,12 @@ class Broker:
         """
         session = BrokerSession(self.now, framing)
         session.carrier = carrier
-        self._counts["opened"] += 1
-        # Whoever is on the way out holds no place against a newcomer.
-        full = self.connections - len(self._ending) >= self.limits.connections
+        self.tally.opened += 1
         self._origins[session] = origin
-        if full:
-            retry = max(5, self.limits.herd(len(self.fleet)))
-            session.end(BrokerFullError("no more connections", retry))
+        refusal = self._admission.enter(session, self.now, len(self.fleet))
+        if refusal is not None:
+            session.end(refusal)
             self._ended(session)
-        else:
-            self._await_registration(session)
         return session
 
     def receive_data(self, session: BrokerSession, data: bytes) -> None:
@@ -150,9 +142,9 @@ class Broker:
         member = self.fleet.member_of(session)
         session.lose()
         self.detector.late.discard(session)
-        self._ending.discard(session)
+        self._admission.left(session)
         del self._origins[session]
-        self._counts["closed"] += 1
+        self.tally.closed += 1
         if member is not None:
             self._free(member, Manner.LOST, "reset" if reset else "closed")
 
@@ -162,14 +154,13 @@ class Broker:
         Raises:
             ExceptionGroup: What the observer raised; everybody has been judged.
         """
-        with _everybody("silence was judged") as apart:
+        with isolated("silence was judged") as apart:
             for session, verdict in self.detector.tick(self.seconds()):
                 with apart():
                     self._judge(session, verdict)
-            for session in self._handshakes.due(self.now):
-                if not (session.is_open or session.is_over):
-                    with apart():
-                        self._await_registration(session)
+            for session in self._admission.overdue(self.now):
+                with apart():
+                    self.end(session, HandshakeTimeoutError("not registered in time"))
 
     def end(self, session: BrokerSession, error: RemoteProtocolError | None) -> None:
         """End a session on the broker's own account, and have its carrier settle."""
@@ -179,7 +170,7 @@ class Broker:
         try:
             self._ended(session)
         finally:
-            _settle(session)
+            settle(session)
 
     def close(self, error: RemoteProtocolError | None) -> None:
         """End every session, as `end` does.
@@ -187,7 +178,7 @@ class Broker:
         Raises:
             ExceptionGroup: What the observer raised; every session has ended.
         """
-        with _everybody("everybody was closed") as apart:
+        with isolated("everybody was closed") as apart:
             for session in list(self._origins):
                 with apart():
                     self.end(session, error)
@@ -207,42 +198,34 @@ class Broker:
             KeyReusedError: The ledger keeps a command of this key.
             ExceptionGroup: What carriers raised; everybody else was sent the command.
         """
-        members = list(engines)
-        targets = [Target(each.engine_id, each.instance, each.is_plain) for each in members]
-        command = self.ledger.issue(verb, value, targets, self.seconds(), key)
-        with _everybody("a command was sent") as apart:
-            for member in members:
-                with apart():
-                    if self._write(command, member, self.seconds()) and member.session is not None:
-                        _settle(member.session)
-        return command
+        return self._dispatch.send(verb, value, engines, key)
 
     def stats(self) -> Stats:
         """Count; the cost grows with the number of ids known."""
         totals = self.fleet.totals
-        counts = self._counts
+        tally = self.tally
         return Stats(
             connections=self.connections,
             registered=len(self.fleet),
             late=len(self.detector.late),
-            opened=counts["opened"],
-            closed=counts["closed"],
-            registrations=counts["registrations"],
+            opened=tally.opened,
+            closed=tally.closed,
+            registrations=tally.registrations,
             heartbeats=totals.counted,
             missed=totals.missed,
             repeated=totals.repeated,
-            gaps=counts["gaps"],
+            gaps=tally.gaps,
             left=self.fleet.count(Manner.LEFT),
             lost=self.fleet.count(Manner.LOST),
             causes={
                 f"{manner.value}:{cause}": n for (manner, cause), n in self.fleet.causes.items()
             },
-            rejected=dict(self._rejected),
-            stale=counts["stale"],
-            unknown_verbs=counts["unknown_verbs"],
-            wrong_protocol=dict(self._wrong_protocol),
-            reports=counts["reports"],
-            strange_reports=counts["strange_reports"],
+            rejected=dict(tally.rejected),
+            stale=tally.stale,
+            unknown_verbs=tally.unknown_verbs,
+            wrong_protocol=dict(tally.wrong_protocol),
+            reports=tally.reports,
+            strange_reports=tally.strange_reports,
             lost_time=self.detector.clock.lost_time,
         )
 
@@ -251,19 +234,10 @@ class Broker:
             self.end(session, HeartbeatTimeoutError("silent for too long"))
             return
         session.ping()
-        _settle(session)
+        settle(session)
         member = self.fleet.member_of(session)
         if verdict is Verdict.LATE and member is not None:
             self.observer.engine_late(member, self.now - session.seen)
-
-    def _await_registration(self, session: BrokerSession) -> None:
-        """Give a session up whose handshake takes too long, or look again later."""
-        deadline = session.seen + self.limits.handshake
-        if self.now >= deadline:
-            self.end(session, HandshakeTimeoutError("not registered in time"))
-        else:
-            # As in the detector: one that is over must not be held until then.
-            self._handshakes.put(session, min(deadline, self.now + LONGEST_LOOK))
 
     def _follow(self, session: BrokerSession, events: Iterable[BrokerEvent]) -> None:
         for event in events:
@@ -278,12 +252,12 @@ class Broker:
             elif isinstance(event, Recovered):
                 self._recovered(session)
             elif isinstance(event, Stale):
-                self._counts["stale"] += event.frames
+                self.tally.stale += event.frames
             elif isinstance(event, Unknown):
-                self._counts["unknown_verbs"] += 1
-                self._rejected[UnknownVerbError.code] += 1
+                self.tally.unknown_verbs += 1
+                self.tally.rejected[UnknownVerbError.code] += 1
             elif isinstance(event, Foreign):
-                self._wrong_protocol[event.protocol] += 1
+                self.tally.wrong_protocol[event.protocol] += 1
             else:
                 # A Bye shows in the session's end, a repeat in its account.
                 assert isinstance(event, (Bye, Repeat))
@@ -293,7 +267,7 @@ class Broker:
             member, gap = self.fleet.register(hello, session, self._origins[session], self.now)
         except RemoteProtocolError as error:
             return session.end(error)
-        self._counts["registrations"] += 1
+        self.tally.registrations += 1
         terms = self.limits.grant(hello)
         # A bound, because a stranger may wish for something else each time.
         if terms in self._terms or len(self._terms) < _TERMS_SHARED:
@@ -308,7 +282,7 @@ class Broker:
         return events
 
     def _missed(self, session: BrokerSession, gap: Gap) -> None:
-        self._counts["gaps"] += 1
+        self.tally.gaps += 1
         member = self.fleet.member_of(session)
         if member is not None:
             self.observer.engine_missed(member, gap)
@@ -320,44 +294,25 @@ class Broker:
             self.observer.engine_recovered(member)
 
     def _reported(self, session: BrokerSession, report: Report) -> None:
-        self._counts["reports"] += 1
+        self.tally.reports += 1
         member = self.fleet.member_of(session)
         if member is None or not self.ledger.report(
             member.engine_id, member.instance, report, self.seconds()
         ):
-            self._counts["strange_reports"] += 1
+            self.tally.strange_reports += 1
 
     def _beaten(self, session: BrokerSession) -> None:
         member = self.fleet.member_of(session)
-        if member is None:
-            return
-        now = self.seconds()
-        following = self.ledger.heartbeat(member.engine_id, now)
-        if following is not None:
-            self._write(following, member, now)
-        session.attentive = self.ledger.is_waiting(member.engine_id)
-
-    def _write(self, command: Command, member: Member, now: float) -> bool:
-        session = member.session
-        # A session that ended behind the heartbeat takes nothing any more.
-        if session is None or not session.is_open:
-            return False
-        # A plain engine's heartbeat is the only report it ever makes.
-        session.attentive = member.is_plain
-        if not self.ledger.write(command, member.engine_id, now):
-            return False
-        session.command(command.message, self.now)
-        if session.pings == 0:
-            self.detector.late.discard(session)
-        return True
+        if member is not None:
+            self._dispatch.beaten(member)
 
     def _ended(self, session: BrokerSession) -> None:
         """Draw the conclusions from a session that is over, and not yet gone."""
         self.detector.late.discard(session)
-        self._ending.add(session)
+        self._admission.leaving(session)
         error = session.failure
         if error is not None:
-            self._rejected[error.code] += 1
+            self.tally.rejected[error.code] += 1
         member = self.fleet.member_of(session)
         if member is None:
             if error is not None:
@@ -374,25 +329,3 @@ class Broker:
         end = self.fleet.end(member, manner, cause, self.now, self.seconds())
         self.ledger.ended(member.engine_id, self.seconds())
         self.observer.engine_ended(end)
-
-
-def _settle(session: BrokerSession) -> None:
-    if session.carrier is not None:
-        session.carrier.settle()
-
-
-@contextmanager
-def _everybody(what: str) -> Iterator[Callable[[], AbstractContextManager[None]]]:
-    """Keep one's error from the next one, and raise them all together at the end."""
-    errors: list[Exception] = []
-
-    @contextmanager
-    def apart() -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:
-            errors.append(error)
-
-    yield apart
-    if errors:
-        raise ExceptionGroup(f"while {what}", errors)

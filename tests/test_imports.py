@@ -19,13 +19,14 @@ OURS = ("brokerproto", "transports", "services")
 # brokerproto from the ground up: a module may use what stands on lower floors.
 FLOORS: list[set[str]] = [
     {"errors"},
-    {"messages", "grammar", "framing", "carrier"},
+    {"messages", "grammar", "framing", "carrier", "isolation", "stats"},
     {"labels"},
     {"wire", "account", "liveness"},
     {"states", "terms", "retry"},
     {"broker_session", "engine_session"},
     {"fleet", "commands", "worklist"},
-    {"observer", "engine", "ledger", "selection"},
+    {"observer", "engine", "ledger", "selection", "admission"},
+    {"dispatch"},
     {"broker"},
     {"protocol", "testing", "orders"},
 ]

@@ -6,7 +6,8 @@ from brokerproto.broker import Broker
 from brokerproto.broker_session import BrokerSession
 from brokerproto.commands import Command, Verb
 from brokerproto.fleet import Origin
-from brokerproto.observer import Observer, Stats
+from brokerproto.observer import Observer
+from brokerproto.stats import Stats
 from brokerproto.terms import Limits
 from brokerproto.testing import ManualClock, RecordingCarrier, RecordingObserver
 

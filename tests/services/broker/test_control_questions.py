@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from attrs import asdict, fields
 
-from brokerproto.observer import Stats
+from brokerproto.stats import Stats
 from services.broker.control import control_resource
 from tests.services.broker.controlled import BOOT, Controlled, treq_over
 

@@ -1,0 +1,93 @@
+"""Who may come in, and how long a newcomer has to register.
+
+Rules: protocol reference, section "Limits".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from attrs import define, field
+
+from brokerproto.broker_session import BrokerSession
+from brokerproto.errors import BrokerFullError, RemoteProtocolError
+from brokerproto.liveness import LONGEST_LOOK, DeadlineRing
+from brokerproto.terms import Limits
+
+__all__ = ["Admission"]
+
+# So many that are refused may take their time to read why.
+_LINGERING = 16
+
+
+@define(eq=False)
+class Admission:
+    """The door of a broker.
+
+    Args:
+        limits: How the broker is set up.
+        tick: Seconds between two calls of `overdue`.
+
+    Attributes:
+        inside: How many connections are open, those on their way out included.
+    """
+
+    limits: Limits
+    tick: float
+    inside: int = field(init=False, default=0)
+    _leaving: set[BrokerSession] = field(init=False, factory=set)
+    _handshakes: DeadlineRing[BrokerSession] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._handshakes = DeadlineRing(self.tick)
+
+    @property
+    def is_overrun(self) -> bool:
+        """Whether too many are on their way out to wait until each has read why."""
+        return len(self._leaving) > _LINGERING
+
+    def enter(
+        self, session: BrokerSession, now: float, registered: int
+    ) -> RemoteProtocolError | None:
+        """Let a new connection in, or say why it must go again.
+
+        Args:
+            session: Its session.
+            now: Detector seconds.
+            registered: How many engines are registered.
+        """
+        # Whoever is on the way out holds no place against a newcomer.
+        full = self.inside - len(self._leaving) >= self.limits.connections
+        self.inside += 1
+        if full:
+            return BrokerFullError("no more connections", max(5, self.limits.herd(registered)))
+        self._await_registration(session, now)
+        return None
+
+    def leaving(self, session: BrokerSession) -> None:
+        """Take note that a session is over, and its connection not yet gone."""
+        self._leaving.add(session)
+
+    def left(self, session: BrokerSession) -> None:
+        """Take note that a session's connection is gone."""
+        self._leaving.discard(session)
+        self.inside -= 1
+
+    def overdue(self, now: float) -> Iterator[BrokerSession]:
+        """Give those whose handshake takes too long, each once.
+
+        Args:
+            now: Detector seconds.
+        """
+        for session in self._handshakes.due(now):
+            if session.is_open or session.is_over:
+                continue
+            if now >= session.seen + self.limits.handshake:
+                yield session
+            else:
+                self._await_registration(session, now)
+
+    def _await_registration(self, session: BrokerSession, now: float) -> None:
+        # As in the detector: one that is over must not be held until then.
+        deadline = min(session.seen + self.limits.handshake, now + LONGEST_LOOK)
+        self._handshakes.put(session, deadline)

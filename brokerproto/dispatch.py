@@ -1,0 +1,76 @@
+"""Commands on their way to the engines: each is written when its turn has come.
+
+The ledger says whose turn it is; the session turns a command into a frame. Rules:
+protocol reference, section "Commands".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from attrs import define
+
+from brokerproto.broker_session import BrokerSession
+from brokerproto.carrier import settle
+from brokerproto.commands import Command, Key, Target, Verb
+from brokerproto.fleet import Member
+from brokerproto.isolation import isolated
+from brokerproto.ledger import Ledger
+from brokerproto.liveness import Detector
+
+__all__ = ["Dispatch"]
+
+
+@define(eq=False)
+class Dispatch:
+    """Brings the ledger's commands to the engines.
+
+    Args:
+        ledger: The commands.
+        detector: Who is late.
+        seconds: A monotonic clock.
+    """
+
+    ledger: Ledger
+    detector: Detector[BrokerSession]
+    seconds: Callable[[], float]
+
+    def send(
+        self, verb: Verb, value: int, engines: Iterable[Member], key: Key | None = None
+    ) -> Command:
+        """Enter a command into the ledger, and write it to all whose turn it is.
+
+        Args and errors: see `brokerproto.broker.Broker.order`.
+        """
+        members = list(engines)
+        targets = [Target(each.engine_id, each.instance, each.is_plain) for each in members]
+        command = self.ledger.issue(verb, value, targets, self.seconds(), key)
+        with isolated("a command was sent") as apart:
+            for member in members:
+                with apart():
+                    if self._write(command, member, self.seconds()) and member.session is not None:
+                        settle(member.session)
+        return command
+
+    def beaten(self, member: Member) -> None:
+        """Take note of a heartbeat for which an attentive session was waiting."""
+        now = self.seconds()
+        following = self.ledger.heartbeat(member.engine_id, now)
+        if following is not None:
+            self._write(following, member, now)
+        if member.session is not None:
+            member.session.attentive = self.ledger.is_waiting(member.engine_id)
+
+    def _write(self, command: Command, member: Member, now: float) -> bool:
+        session = member.session
+        # A session that ended behind the heartbeat takes nothing any more.
+        if session is None or not session.is_open:
+            return False
+        # A plain engine's heartbeat is the only report it ever makes.
+        session.attentive = member.is_plain
+        if not self.ledger.write(command, member.engine_id, now):
+            return False
+        session.command(command.message, self.detector.clock.now)
+        if session.pings == 0:
+            self.detector.late.discard(session)
+        return True

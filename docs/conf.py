@@ -32,7 +32,7 @@ exclude_patterns = ["README.md", "how-to/*/**"]
 nitpicky = True
 # There is nothing here to link these to, and nothing is fetched from elsewhere.
 nitpick_ignore_regex = [
-    (r"py:.*", r"(collections|enum|random|re|twisted|typing|zope)\..*"),
+    (r"py:.*", r"(collections|contextlib|enum|random|re|twisted|typing|zope)\..*"),
     (r"py:class", r".*\.[A-Z]"),  # a variable of types
     (r"py:class", r"transports\.conformance\.meeting\..*"),  # the laws' own
 ]

@@ -32,8 +32,12 @@ LONGEST_LOOK = 15.0
 
 
 def tick_length(interval: float) -> float:
-    """Return the seconds between two sweeps where heartbeats come each `interval`."""
-    return max(0.25, interval / 20)
+    """Return the seconds between two sweeps where heartbeats come each `interval`.
+
+    At most one: whoever waits for a verdict on somebody else does not wait longer for
+    the sweep than for the verdict.
+    """
+    return min(max(0.25, interval / 20), 1.0)
 
 
 @frozen

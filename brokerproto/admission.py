@@ -77,7 +77,7 @@ class Admission:
         """Give those whose handshake takes too long, each once.
 
         Args:
-            now: Detector seconds.
+            now: Detector seconds until which all that came has been read.
         """
         for session in self._handshakes.due(now):
             if session.is_open or session.is_over:

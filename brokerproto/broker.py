@@ -151,6 +151,9 @@ class Broker:
     def tick(self) -> None:
         """Judge everybody's silence; call it each `tick_length` seconds.
 
+        Between two calls all must be read once that can be read, as a reactor does
+        between two delayed calls.
+
         Raises:
             ExceptionGroup: What the observer raised; everybody has been judged.
         """
@@ -158,7 +161,7 @@ class Broker:
             for session, verdict in self.detector.tick(self.seconds()):
                 with apart():
                     self._judge(session, verdict)
-            for session in self._admission.overdue(self.now):
+            for session in self._admission.overdue(self.detector.horizon):
                 with apart():
                     self.end(session, HandshakeTimeoutError("not registered in time"))
 
@@ -237,7 +240,7 @@ class Broker:
         settle(session)
         member = self.fleet.member_of(session)
         if verdict is Verdict.LATE and member is not None:
-            self.observer.engine_late(member, self.now - session.seen)
+            self.observer.engine_late(member, self.detector.horizon - session.seen)
 
     def _follow(self, session: BrokerSession, events: Iterable[BrokerEvent]) -> None:
         for event in events:

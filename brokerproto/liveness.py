@@ -181,11 +181,13 @@ class Detector(Generic[W]):
     Attributes:
         clock: The detector clock.
         late: Those that are late now; whoever hears one takes it out.
+        horizon: Detector seconds until which silence counts: whatever came before has
+            been read. Whoever holds silence against a peer measures it up to here.
     """
 
     clock: DetectorClock
     late: set[W] = field(init=False, factory=set)
-    _spared: bool = field(init=False, default=False)
+    horizon: float = field(init=False, default=0.0)
     _ring: DeadlineRing[W] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -204,17 +206,17 @@ class Detector(Generic[W]):
     def tick(self, real_now: float) -> list[tuple[W, Verdict]]:
         """Advance the clock and judge whose time has come.
 
-        At a tick for which time was withheld nobody is judged: what the peers sent
-        meanwhile has not been read yet. By the next tick it has, however late that is.
+        At a tick for which time was withheld silence counts up to the tick before: what
+        the peers have sent since has not been read yet. By the next tick it has, however
+        late that is.
 
         Args:
-            real_now: Monotonic seconds.
+            real_now: Monotonic seconds. Between two calls all must be read once that
+                can be read, as a reactor does between two delayed calls.
         """
+        before = self.clock.now
         withheld = self.clock.advance(real_now)
-        self._spared = withheld and not self._spared
-        if self._spared:
-            return []
-        now = self.clock.now
+        now = self.horizon = before if withheld else self.clock.now
         verdicts = []
         for session in self._ring.due(now):
             patience = session.patience

@@ -84,7 +84,7 @@ class ModelBroker:
     now: float = 0.0
     real: float = 0.0
     lost_time: float = 0.0
-    spared: bool = False
+    horizon: float = 0.0
     peers: list[Peer] = field(factory=list)
     registered: dict[str, Peer] = field(factory=dict)
     lives: dict[str, ModelLife] = field(factory=dict)
@@ -130,15 +130,15 @@ class ModelBroker:
         self.counts["closed"] += 1
 
     def ticked(self, real: float, tick: float) -> None:
-        passed, self.real = real - self.real, real
+        passed, self.real, before = real - self.real, real, self.now
         self.now += min(passed, 2 * tick)
         self.lost_time += passed - min(passed, 2 * tick)
-        self.spared = passed > 2 * tick and not self.spared
+        self.horizon = before if passed > 2 * tick else self.now
         for peer in list(self.peers):
-            waited = self.now - peer.opened_at
+            waited = self.horizon - peer.opened_at
             if peer.where == "hello" and waited >= self.limits.handshake:
                 self._refuse(peer, 408)
-            elif peer.where == "open" and not self.spared:
+            elif peer.where == "open":
                 self._judge(peer)
 
     def ordered(self, command: str, verb: str, value: int, ids: list[str], real: float) -> None:
@@ -262,7 +262,7 @@ class ModelBroker:
                 aim.step = "done"
 
     def _judge(self, peer: Peer) -> None:
-        silence = self.now - peer.seen
+        silence = self.horizon - peer.seen
         late = min(1.5 * peer.interval + 1, peer.timeout / 2)
         pings = 0 if silence < late else 1 if silence < (late + peer.timeout) / 2 else 2
         if silence >= peer.timeout:

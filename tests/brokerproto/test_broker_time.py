@@ -258,6 +258,23 @@ def test_a_hello_that_trickles_in_has_ten_seconds_in_all(bench: Bench) -> None:
     assert bench.hears() == [("refused", "peer", 408)]
 
 
+@pytest.mark.fault("C050")
+def test_a_hello_that_came_while_the_broker_stood_still_is_not_too_late(bench: Bench) -> None:
+    caller = bench.calls()
+    bench.passes(9.5)
+    bench.clock.advance(3600)
+    bench.broker.tick()
+    assert bench.broker.now > 10
+    assert caller.says(f"NewEngine:a:0{RICH}")[0].startswith("SUCCESS")
+    silent = bench.calls()
+    bench.passes(9.5)
+    for _ in range(2):
+        assert not silent.session.is_over
+        bench.clock.advance(3600)
+        bench.broker.tick()
+    assert silent.codes() == [408]
+
+
 def test_a_registered_engine_has_no_handshake_to_miss() -> None:
     bench = Bench(Limits(handshake=3))
     engine, gone, refused = bench.registers("a"), bench.calls(), bench.calls()

@@ -76,6 +76,14 @@ class Options(program_options.Options):
             repeatable=True,
         ),
         Option(
+            name="control-rate",
+            doc="HTTP requests a second that one address may make, after ten times as many "
+            "at once; 0 for any number.",
+            parse=WholeNumber(0, 1_000_000),
+            default="20",
+            env="BROKER_CONTROL_RATE",
+        ),
+        Option(
             name="interval",
             doc="Seconds between an engine's heartbeats.",
             parse=WholeNumber(1, MAX_INTERVAL),

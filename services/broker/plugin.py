@@ -26,6 +26,9 @@ __all__ = ["Options", "makeService"]
 
 log = Logger()
 
+_OWN_FILES = 24
+"""Files of the reserve that are no connections of the control API."""
+
 
 def makeService(options: Options) -> IService:
     """Listen, and make the service; ends with one line where that is not possible."""
@@ -40,7 +43,8 @@ def broker_program(reactor: Any, options: Options) -> ProgramService:
     from services.broker.control import control_site
 
     program = ProgramService(reactor, options)
-    limits = options.limits(_room(options["max-connections"]))
+    connections, asking = _room(options["max-connections"])
+    limits = options.limits(connections)
     broker = Broker(reactor.seconds, secrets.token_hex(4), limits, LoggingObserver())
     ports: list[IListeningPort] = []
     for uri in options["listen"]:
@@ -55,6 +59,8 @@ def broker_program(reactor: Any, options: Options) -> ProgramService:
         # Whoever named the address to listen on may use that name.
         extra_hosts=(*options["control-host"], options["control"].host),
         is_ready=lambda: service.is_ready,
+        connections=asking,
+        rate=options["control-rate"],
     )
     address, port = _listen(reactor, options["control"], site)
     ports.append(port)
@@ -91,20 +97,24 @@ def _as_given(failure: Failure, uri: URI) -> NoReturn:
     raise ListenError(str(uri), error.reason)
 
 
-def _room(wanted: int) -> int:
+def _room(wanted: int) -> tuple[int, int]:
     """Raise the limit of open files, and give how many connections it leaves room for.
 
     Rule: protocol reference, section "Limits".
+
+    Returns:
+        Of engines, and of the control API.
     """
     before, now = raise_open_files()
     if now < 0:
         log.info("open files: no limit; at most {connections} connections", connections=wanted)
-        return wanted
-    room = max(1, min(wanted, now - max(32, min(512, now // 10))))
+        return wanted, wanted
+    reserve = max(32, min(512, now // 10))
+    room = max(1, min(wanted, now - reserve))
     log.info(
         "open files: {now} (was {before}); at most {connections} connections",
         now=now,
         before=before,
         connections=room,
     )
-    return room
+    return room, reserve - _OWN_FILES

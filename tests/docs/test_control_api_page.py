@@ -14,11 +14,11 @@ from brokerproto.commands import COMMANDS_KEPT, ENTRIES_KEPT, Step
 from brokerproto.fleet import ENDS_KEPT
 from brokerproto.grammar import MAX_CODE, MAX_WORK_MS
 from services.broker.control import accepted
+from services.broker.control.channel import MAX_HEAD
 from services.broker.control.guard import MAX_BODY
 from services.broker.control.openapi import REFUSALS
 from services.broker.control.pages import SORTS
 from services.broker.control.routes import ENDPOINTS
-from services.broker.control.site import MAX_HEAD
 from services.broker.control.views import NAMED, NAMED_IN_LIST, VIEWS
 from tests.docs.page import ROOT, Page
 from tests.services.broker.controlled import AUTHORITY, Answer, Controlled, request

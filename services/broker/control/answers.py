@@ -15,6 +15,7 @@ from twisted.web.server import Request
 from werkzeug.exceptions import HTTPException
 
 __all__ = [
+    "COME_AGAIN",
     "ControlError",
     "Payload",
     "Reply",
@@ -26,6 +27,9 @@ __all__ = [
 ]
 
 Payload = Mapping[str, Any]
+
+COME_AGAIN = {HTTPStatus.TOO_MANY_REQUESTS: 1, HTTPStatus.SERVICE_UNAVAILABLE: 1}
+"""After how many seconds it may be worth while to ask again, by the status."""
 
 log = Logger()
 
@@ -107,6 +111,8 @@ def prepare(request: Request, payload: Payload, status: int = HTTPStatus.OK) -> 
     request.setHeader(b"X-Content-Type-Options", b"nosniff")
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
         request.setHeader(b"Allow", b"GET, POST")
+    if status in COME_AGAIN:
+        request.setHeader(b"Retry-After", b"%d" % COME_AGAIN[HTTPStatus(status)])
     return body
 
 

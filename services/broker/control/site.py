@@ -1,125 +1,32 @@
-"""How the control API meets the network: one request at a time, nothing on disk."""
+"""How the control API meets the network: who is let in, and how often one may ask."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from io import BytesIO
 from random import Random
+from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
-from twisted.python.failure import Failure
-from twisted.web.http import HTTPChannel
+from twisted.logger import Logger
 from twisted.web.resource import IResource
-from twisted.web.server import Request, Site
+from twisted.web.server import Site
 
 from brokerproto.broker import Broker
-from services.broker.control.answers import ControlError, error_for, refusal, rendered, send
-from services.broker.control.guard import MAX_BODY, too_long
+from services.broker.control.answers import ControlError
+from services.broker.control.channel import ControlChannel
+from services.broker.control.occasional import Occasional
+from services.broker.control.places import MOST, Places
+from services.broker.control.request import ControlRequest
 from services.broker.control.routes import control_resource
+from services.broker.control.sources import Rates, source_of
 
-__all__ = ["MAX_HEAD", "control_site"]
+__all__ = ["RATE", "ControlSite", "control_site"]
 
-MAX_HEAD = HTTPChannel.totalHeadersSize
-"""Bytes of the first line and the headers of a request."""
+RATE = 20
+"""Requests a second that one source may make, if nobody says otherwise."""
 
-_DISCARDED = 1024 * 1024
-"""Bytes of a refused body that are read and dropped.
-
-A connection that is closed with bytes unread is reset, and a reset takes the answer
-with it before the client has read it.
-"""
-
-_LONG_HEAD = f"path, query and headers of more than {MAX_HEAD} bytes"
-
-
-class ControlRequest(Request):
-    """A request whose body stays small, and in memory.
-
-    The first byte too many, or the header that announces it, is answered at once, and
-    the connection closed when the body has passed.
-    """
-
-    _refused = False
-    _received = 0
-
-    def gotLength(self, length: int | None) -> None:
-        """Take note of the length that the headers announce."""
-        self.content = BytesIO()
-        if length is not None and length > MAX_BODY:
-            self._refuse()
-
-    def handleContentChunk(self, data: bytes) -> None:
-        """Take a part of the body."""
-        self._received += len(data)
-        if not self._refused and self._received > MAX_BODY:
-            self._refuse()
-        if not self._refused:
-            assert self.content is not None
-            self.content.write(data)
-        elif self._received > _DISCARDED:
-            Request.loseConnection(self)
-
-    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        """Answer, unless that is done."""
-        if self._refused:
-            Request.finish(self)
-        else:
-            Request.requestReceived(self, command, path, version)
-
-    def process(self) -> None:
-        """Answer; ``*`` is no path of ours, and so no special one."""
-        if self.path == b"*":
-            self.path = b"/*"
-        Request.process(self)
-
-    def processingFailed(self, reason: Failure) -> Failure:
-        """Answer for a failure that no route has handled."""
-        send(self, error_for(reason, self))
-        Request.finish(self)
-        return reason
-
-    def _refuse(self) -> None:
-        self._refused = True
-        # Whoever asks whether to send the body has the answer.
-        self.requestHeaders.removeHeader(b"Expect")
-        self.clientproto = b"HTTP/1.1"
-        self.channel.persistent = False
-        self.responseHeaders.setRawHeaders(b"Connection", [b"close"])
-        send(self, too_long())
-
-
-class ControlChannel(HTTPChannel):
-    """A connection; what is no HTTP gets an answer in JSON too."""
-
-    def headerReceived(self, line: bytes) -> bool:
-        """Take a header; False where it makes the request a bad one."""
-        try:
-            return bool(HTTPChannel.headerReceived(self, line))
-        except ValueError:
-            # A Content-Length of more digits than Python cares to convert.
-            self._respondToBadRequestAndDisconnect()
-            return False
-
-    def lineLengthExceeded(self, line: bytes) -> None:
-        """Refuse a line that does not end."""
-        self._receivedHeaderSize += len(line)
-        self._respondToBadRequestAndDisconnect()
-
-    def _respondToBadRequestAndDisconnect(self) -> None:
-        if not any(request.startedWriting for request in self.requests):
-            # Whoever has named a thousand engines would not see what is wrong with it.
-            is_long = self._receivedHeaderSize > MAX_HEAD
-            message = _LONG_HEAD if is_long else "this is no HTTP request"
-            body = rendered(refusal(ControlError(400, message)))
-            assert self.transport is not None
-            self.transport.write(
-                b"HTTP/1.1 400 Bad Request\r\n"
-                b"Content-Type: application/json\r\n"
-                b"Content-Length: %d\r\n"
-                b"Connection: close\r\n\r\n%b" % (len(body), body)
-            )
-        HTTPChannel.loseConnection(self)
+log = Logger()
 
 
 class ControlSite(Site):
@@ -128,6 +35,8 @@ class ControlSite(Site):
     Args:
         resource: The root.
         reactor: Ends connections that are idle.
+        places: Who may be connected.
+        rates: How often a source may ask.
     """
 
     noisy = False
@@ -135,15 +44,63 @@ class ControlSite(Site):
     requestFactory = ControlRequest
     displayTracebacks = False
 
-    def __init__(self, resource: IResource, reactor: IReactorTime) -> None:
+    def __init__(
+        self, resource: IResource, reactor: IReactorTime, places: Places, rates: Rates
+    ) -> None:
         # A form that is none would be refused before anybody asks who sent it.
-        Site.__init__(self, resource, reactor=reactor, parsePOSTFormSubmission=False)
+        Site.__init__(self, resource, timeout=None, reactor=reactor, parsePOSTFormSubmission=False)
+        self.places = places
+        self._rates = rates
+        self._told = Occasional(reactor.seconds)
 
     def startFactory(self) -> None:
         """Start nothing: what Twisted starts here is the access log, and its clock."""
 
     def stopFactory(self) -> None:
         """Stop nothing."""
+
+    def buildProtocol(self, addr: Any) -> ControlChannel | None:  # type: ignore[override]
+        """Let a connection in, or close it at once."""
+        channel: Any = Site.buildProtocol(self, addr)
+        channel.source = source_of(addr)
+        if self.places.enter(channel):
+            return channel  # type: ignore[no-any-return]
+        self._tell_full()
+        return None
+
+    def refusal(self, channel: ControlChannel) -> ControlError | None:
+        """Say why a request is not looked at, which has come whole on this connection.
+
+        Protocol: 429 for a source that asks too often, 503 for want of a place.
+        """
+        source = channel.source
+        if not self._rates.allows(source):
+            if told := self._told.due(source):
+                log.warn(
+                    "refused {requests} requests of {source}: more than {rate} a second",
+                    source=told[0],
+                    requests=told[1],
+                    rate=self._rates.rate,
+                )
+            return ControlError(429, f"more than {self._rates.rate} requests a second")
+        if not self.places.has(channel):
+            self._tell_full()
+            return ControlError(503, f"all {self.places.most} connections are being answered")
+        if self.places.is_crowded(source):
+            self._tell_full()
+            return ControlError(
+                503, f"{self.places.share} requests of this address are being answered"
+            )
+        return None
+
+    def _tell_full(self) -> None:
+        # One subject, whose line names nobody: the requests at work are everybody's.
+        if told := self._told.due("full"):
+            log.warn(
+                "the control API answers {working} requests, and has refused {requests}",
+                working=self.places.working,
+                requests=told[1],
+            )
 
 
 def control_site(
@@ -152,6 +109,8 @@ def control_site(
     *,
     extra_hosts: Iterable[str] = (),
     is_ready: Callable[[], bool] = lambda: True,
+    connections: int = MOST,
+    rate: int = RATE,
     wall: Callable[[], float] = time.time,
     random: Random | None = None,
 ) -> Site:
@@ -162,10 +121,15 @@ def control_site(
         reactor: Ends what waits, and connections that are idle.
         extra_hosts: Names that it answers for, besides the machine's own.
         is_ready: Whether engines can register.
+        connections: For how many at one time there are files, 1 or more; it takes no
+            more than `MOST`.
+        rate: Requests a second of one source; 0 for any number.
         wall: What people's clocks show, POSIX seconds.
         random: Draws shares.
     """
     resource = control_resource(
         broker, reactor, extra_hosts=extra_hosts, is_ready=is_ready, wall=wall, random=random
     )
-    return ControlSite(resource, reactor)
+    return ControlSite(
+        resource, reactor, Places(min(MOST, connections)), Rates(rate, reactor.seconds)
+    )

@@ -9,6 +9,7 @@ from typing import Any
 
 import treq.testing
 from attrs import define, field
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
@@ -20,6 +21,8 @@ from brokerproto.broker import Broker
 from brokerproto.broker_session import BrokerSession
 from brokerproto.fleet import Origin
 from services.broker.control import control_resource, control_site
+from services.broker.control.places import MOST
+from services.broker.control.site import RATE
 from tests.services.broker.described import check
 
 BOOT = "b007"
@@ -77,7 +80,13 @@ class Answer:
 class Controlled:
     """A broker on a clock of its own, and ways to talk to its control API."""
 
-    def __init__(self, *engine_ids: str, extra_hosts: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        *engine_ids: str,
+        extra_hosts: tuple[str, ...] = (),
+        connections: int = MOST,
+        rate: int = RATE,
+    ) -> None:
         self.clock = Clock()
         # Not 0, where a forgotten subtraction would not show.
         self.clock.advance(1000)
@@ -93,7 +102,9 @@ class Controlled:
             "wall": lambda: self.clock.seconds() - 1000 + MIDNIGHT + self.wall_set_by,
             "random": Random(1),
         }
-        self.site = control_site(self.broker, self.clock, **terms)
+        self.site = control_site(
+            self.broker, self.clock, connections=connections, rate=rate, **terms
+        )
         self.treq = treq_over(control_resource(self.broker, self.clock, **terms))
 
     def register(self, engine_id: str, options: str = ":v=1;instance=a1") -> RecordedEngine:
@@ -133,8 +144,8 @@ class Controlled:
         assert answer.status == 200, answer.body
         return answer.json
 
-    def wire(self) -> Wire:
-        return Wire(self)
+    def wire(self, source: str = "127.0.0.1") -> Wire:
+        return Wire(self, source)
 
 
 class Asked:
@@ -165,18 +176,44 @@ class Asked:
         return Answer(response.code, headers, bodies[0])
 
 
-class Wire:
-    """One connection to the site, in memory, for what a good client does not say."""
+class Line(StringTransport):
+    """A transport on which what is written is on its way only when it is read."""
 
-    def __init__(self, controlled: Controlled) -> None:
-        self.transport = StringTransport()
-        self._clock = controlled.clock
-        self.protocol: Any = controlled.site.buildProtocol(None)
-        self.protocol.makeConnection(self.transport)
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        StringTransport.registerProducer(self, producer, streaming)
+        if not streaming:
+            producer.resumeProducing()
+
+    def is_unread(self) -> bool:
+        return self.streaming is False
+
+    def read(self) -> None:
+        """Have the other side read all that there is, and what comes because of it."""
+        while self.is_unread():
+            producer: Any = self.producer
+            producer.resumeProducing()
+
+
+class Wire:
+    """One connection to the site, in memory, for what a good client does not say.
+
+    It reads at once what it is sent, unless it is told not to.
+    """
+
+    def __init__(self, controlled: Controlled, source: str = "127.0.0.1") -> None:
+        kind = IPv6Address if ":" in source else IPv4Address
+        address = kind("TCP", source, 40_000)
+        self.transport: Any = Line(peerAddress=address)  # type: ignore[no-untyped-call]
+        self.reads = True
+        self.protocol: Any = controlled.site.buildProtocol(address)
+        if self.protocol is not None:
+            self.protocol.makeConnection(self.transport)
 
     def send(self, raw: bytes) -> None:
         if not self.is_closing():
             self.protocol.dataReceived(raw)
+        if self.reads:
+            self.transport.read()
 
     def lose(self) -> None:
         self.protocol.connectionLost(Failure(ConnectionDone()))
@@ -184,8 +221,13 @@ class Wire:
     def is_closing(self) -> bool:
         return bool(self.transport.disconnecting)
 
+    def is_aborted(self) -> bool:
+        return bool(self.transport.disconnected)
+
     @property
     def answers(self) -> list[Answer]:
+        if self.reads:
+            self.transport.read()
         return list(split(self.transport.value()))
 
 

@@ -16,7 +16,7 @@ METHODS = ["HEAD", "OPTIONS", "TRACE", "PUT", "DELETE", "PATCH", "CONNECT", "get
 PATHS = ["/dowork", "/kill", "/commands/x", "/stats", "/engines", "/engines/a", "/healthz"]
 
 
-def refused(raw: bytes, **options: tuple[str, ...]) -> Answer:
+def refused(raw: bytes, **options: Any) -> Answer:
     """Send a request that must do nothing, and give the answer."""
     controlled = Controlled("a", **options)
     answer = exchange(controlled, raw)
@@ -25,7 +25,7 @@ def refused(raw: bytes, **options: tuple[str, ...]) -> Answer:
     return answer
 
 
-def accepted(raw: bytes, **options: tuple[str, ...]) -> None:
+def accepted(raw: bytes, **options: Any) -> None:
     controlled = Controlled("a", **options)
     answer = exchange(controlled, raw)
     assert answer.status == 200, answer.body

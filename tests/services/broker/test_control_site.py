@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.broker.control.channel import MAX_HEAD
 from services.broker.control.guard import MAX_BODY
-from services.broker.control.site import MAX_HEAD
 from tests.services.broker.controlled import CHUNKED, Controlled, chunks, exchange, request
 
 

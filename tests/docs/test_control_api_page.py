@@ -14,11 +14,14 @@ from brokerproto.commands import COMMANDS_KEPT, ENTRIES_KEPT, Step
 from brokerproto.fleet import ENDS_KEPT
 from brokerproto.grammar import MAX_CODE, MAX_WORK_MS
 from services.broker.control import accepted
-from services.broker.control.channel import MAX_HEAD
+from services.broker.control.channel import IDLE, MAX_HEAD, PATIENCE, ControlChannel
 from services.broker.control.guard import MAX_BODY
 from services.broker.control.openapi import REFUSALS
 from services.broker.control.pages import SORTS
+from services.broker.control.places import MOST, Places
 from services.broker.control.routes import ENDPOINTS
+from services.broker.control.site import RATE
+from services.broker.control.sources import BURST_SECONDS, SOURCES_KEPT
 from services.broker.control.views import NAMED, NAMED_IN_LIST, VIEWS
 from tests.docs.page import ROOT, Page
 from tests.services.broker.controlled import AUTHORITY, Answer, Controlled, request
@@ -194,6 +197,16 @@ def test_limits_are_those_of_the_code() -> None:
         f"path, query and headers have\nmore than {MAX_HEAD} bytes",
     ):
         assert text in PAGE.text, text
+
+
+def test_limits_of_the_network_are_those_of_the_code() -> None:
+    rows = PAGE.section("Limits").table("what", "limit", "beyond")
+    assert [row[1] for row in rows] == [
+        f"{PATIENCE:.0f}", f"{PATIENCE:.0f}", f"{IDLE:.0f}", f"{PATIENCE:.0f}",
+        str(MAX_HEAD), str(ControlChannel.maxHeaders), str(MAX_BODY),
+        str(MOST), str(Places().share), f"{RATE}, after {RATE * BURST_SECONDS} at once",
+    ]  # fmt: skip
+    assert f"{SOURCES_KEPT} sources are remembered" in PAGE.text
 
 
 def names_of(cells: list[str]) -> list[str]:

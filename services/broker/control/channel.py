@@ -1,6 +1,6 @@
 """A connection of the control API: how long each step of it may take.
 
-Rule: control API reference, section "Limits".
+Rule: control API's reference, section "Limits".
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from brokerproto.errors import UnexpectedReachError
-from services.broker.control.answers import ControlError, refusal
+from services.broker.control.answers import COME_AGAIN, ControlError, refusal
 from services.broker.control.endpoints import Answer, Endpoint
 from services.broker.control.guard import MAX_BODY
 from services.broker.control.parameters import Parameter
@@ -16,7 +16,7 @@ from services.broker.control.views import VIEWS
 __all__ = ["REFUSALS", "openapi_document"]
 
 _METHODS = ("get", "post")
-_ALWAYS = (400, 403, 413, 421, 500)
+_ALWAYS = (400, 403, 408, 413, 421, 429, 500, 503)
 
 _ERROR = record(
     "Why a request was refused.",
@@ -52,6 +52,10 @@ REFUSALS: Mapping[int, tuple[str, ControlError]] = {
             ControlError(404, "no engine 'nobody' is registered"),
         ),
         (
+            "The request took too long to come; the connection is closed.",
+            ControlError(408, "the request was not complete after 10 s"),
+        ),
+        (
             "The command would reach another number of engines than expected.",
             ControlError(409, str(UnexpectedReachError(4, 3)), expected=4, targets=3),
         ),
@@ -76,6 +80,10 @@ REFUSALS: Mapping[int, tuple[str, ControlError]] = {
             ),
         ),
         (
+            "This address asks too often; the connection is closed.",
+            ControlError(429, "more than 20 requests a second"),
+        ),
+        (
             "The broker failed; whether it did anything is not certain.",
             ControlError(
                 500,
@@ -84,7 +92,7 @@ REFUSALS: Mapping[int, tuple[str, ControlError]] = {
             ),
         ),
         (
-            "Engines cannot register.",
+            "Engines cannot register (/readyz), or there are too many requests at one time.",
             ControlError(503, "the broker takes no engines now"),
         ),
     )
@@ -183,7 +191,15 @@ def _response(method: str, answer: Answer) -> dict[str, Any]:
 
 def _refusal(status: int) -> dict[str, Any]:
     because, error = REFUSALS[status]
-    return {
+    described: dict[str, Any] = {
         "description": because,
         "content": {"application/json": {"schema": ref("Error"), "example": refusal(error)}},
     }
+    if status in COME_AGAIN:
+        described["headers"] = {
+            "Retry-After": {
+                "description": "After how many seconds to ask again.",
+                "schema": {"type": "integer", "minimum": 1},
+            }
+        }
+    return described

@@ -1,6 +1,6 @@
 """Which connections the control API has at one time, and who goes when one more comes.
 
-Rule: control API reference, section "Limits".
+Rule: control API's reference, section "Limits".
 """
 
 from __future__ import annotations

@@ -197,7 +197,7 @@ class ControlAPI:
         """Tell that the process answers."""
         return {"status": "ok"}
 
-    @ENDPOINTS.add("/readyz", Answer("Status", errors=(503,)))
+    @ENDPOINTS.add("/readyz", Answer("Status"))
     def readyz(self, _: Asked) -> Payload:
         """Tell whether engines can register."""
         if not self._is_ready():

@@ -1,6 +1,6 @@
 """Who asks, and how often: no source may ask more than its share.
 
-Rule: control API reference, section "Limits".
+Rule: control API's reference, section "Limits".
 """
 
 from __future__ import annotations

@@ -34,7 +34,8 @@ def check(path: str, status: int, headers: dict[str, str], body: bytes) -> None:
     assert headers["Content-Type"] == content_type
     schema = response["content"][content_type]["schema"]["$ref"].rpartition("/")[2]
     assert valid(schema, answer)
-    assert {name for name in headers if name.startswith("Idem")} <= set(response.get("headers", []))
+    told = {name for name in headers if name.startswith(("Idem", "Retry"))}
+    assert told <= set(response.get("headers", []))
 
 
 def resolved(item: Any) -> Any:

@@ -12,12 +12,15 @@ import schemathesis
 from twisted.web.resource import IResource
 
 from services.broker.control.accepted import KEY_HEADER
+from services.broker.control.channel import PATIENCE
 from services.broker.control.endpoints import Answer, Asked, Endpoint, Endpoints
 from services.broker.control.openapi import REFUSALS, openapi_document
 from services.broker.control.parameters import Matching, Parameter
 from services.broker.control.routes import ENDPOINTS, ControlAPI
+from services.broker.control.site import RATE
+from services.broker.control.sources import BURST_SECONDS
 from services.program.values import OneOf, WholeNumber
-from tests.services.broker.controlled import Controlled, exchange, request, treq_over
+from tests.services.broker.controlled import Controlled, request, treq_over
 from tests.services.broker.described import DOCUMENT, resolved, valid
 
 TABLE = list(ENDPOINTS)
@@ -196,10 +199,12 @@ HOW = {
     400: request("/engines?limit=x"),
     403: request("/kill", headers={"Origin": "http://evil.example"}),
     404: request("/kill?engine=nobody"),
+    408: request("/healthz")[:-1],
     409: request("/kill?expect=4"),
     413: request("/kill", "POST", body=b"x" * 17_000),
     421: request("/kill", host="evil.example"),
     422: request("/kill?code=3", headers={KEY_HEADER: "key-1"}),
+    429: request("/healthz") * (RATE * BURST_SECONDS + 1),
     500: request("/stats"),
     503: request("/readyz"),
 }
@@ -217,11 +222,18 @@ def test_an_error_is_told_as_in_its_example(status: int, logged_failures: list[A
     controlled.ready = False
     broken: Any = controlled.broker.detector
     broken.late = None
-    answer = exchange(controlled, HOW[status])
+    wire = controlled.wire()
+    wire.send(HOW[status])
+    controlled.clock.advance(PATIENCE)
+    answer = wire.answers[-1]
+    wire.lose()
     logged_failures.clear()
     (content,) = DOCUMENT["components"]["responses"][str(status)]["content"].values()
     told, was = content["example"]["error"], answer.error
     assert answer.status == status
+    assert ("Retry-After" in answer.headers) is (
+        "Retry-After" in DOCUMENT["components"]["responses"][str(status)].get("headers", ())
+    )
     assert valid("Error", answer.json)
     if status == 500:
         assert len(told["error_id"]) == len(was["error_id"])

@@ -50,7 +50,11 @@ async def served(reactor: Any) -> AsyncIterator[tuple[Broker, int]]:
     address = "tcp://127.0.0.1"
     ports = [
         reactor.listenTCP(0, factory, interface="127.0.0.1")
-        for factory in (BrokerFactory(broker, reactor, address), control_site(broker, reactor))
+        for factory in (
+            BrokerFactory(broker, reactor, address),
+            # Whoever asks so much is refused most of it.
+            control_site(broker, reactor, rate=0),
+        )
     ]
     uri = URI.parse(f"{address}:{ports[0].getHost().port}")
     endpoint = transport_for("tcp").client_endpoint(reactor, uri)

@@ -57,6 +57,7 @@ def test_every_option_reaches_the_limits() -> None:
         ("handshake-timeout", 1, 86_400),
         ("max-connections", 1, 10_000_000),
         ("accept-rate", 0, 1_000_000),
+        ("control-rate", 0, 1_000_000),
     ],
 )
 def test_number_is_taken_within_its_bounds_and_no_further(

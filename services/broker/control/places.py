@@ -5,7 +5,7 @@ Rule: control API's reference, section "Limits".
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
 from typing import Protocol
 
 __all__ = ["MOST", "Connection", "Places"]
@@ -58,7 +58,7 @@ class Places:
     def enter(self, newcomer: Connection) -> bool:
         """Let a connection in, if need be instead of the one that has waited longest.
 
-        A source that has more than its share takes only from itself.
+        Where one source has its share or more, it is one of that source's that goes.
 
         Returns:
             False where it cannot even be told that there is no place.
@@ -95,17 +95,17 @@ class Places:
 
     def is_crowded(self, source: str) -> bool:
         """Whether more requests of a source are at work than its share."""
-        return _count(self._working, source) > self.share
+        return sum(each.source == source for each in self._working) > self.share
 
-    def _make_room(self, source: str) -> bool:
-        at_most = _count(self._waiting, source) + _count(self._working, source) >= self.share
-        for each in self._waiting:
-            if not at_most or each.source == source:
-                del self._waiting[each]
-                each.give_way()
-                return True
-        return False
-
-
-def _count(connections: Iterable[Connection], source: str) -> int:
-    return sum(each.source == source for each in connections)
+    def _make_room(self, newcomer: str) -> bool:
+        (greatest, count), *_ = Counter(
+            each.source for each in (*self._waiting, *self._working)
+        ).most_common(1)
+        # Whoever has that many neither keeps nor drives anybody out.
+        waiting = [each for each in self._waiting if each.source == greatest]
+        if count < self.share or (not waiting and newcomer != greatest):
+            waiting = list(self._waiting)
+        if waiting:
+            del self._waiting[waiting[0]]
+            waiting[0].give_way()
+        return bool(waiting)

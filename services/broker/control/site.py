@@ -113,7 +113,7 @@ def control_site(
     rate: int = RATE,
     wall: Callable[[], float] = time.time,
     random: Random | None = None,
-) -> Site:
+) -> ControlSite:
     """Make the factory that serves a broker's control API.
 
     Args:

@@ -205,9 +205,10 @@ class Wire:
         address = kind("TCP", source, 40_000)
         self.transport: Any = Line(peerAddress=address)  # type: ignore[no-untyped-call]
         self.reads = True
-        self.protocol: Any = controlled.site.buildProtocol(address)
-        if self.protocol is not None:
-            self.protocol.makeConnection(self.transport)
+        protocol: Any = controlled.site.buildProtocol(address)
+        self.protocol = protocol
+        if protocol is not None:
+            protocol.makeConnection(self.transport)
 
     def send(self, raw: bytes) -> None:
         if not self.is_closing():

@@ -5,14 +5,15 @@ UV ?= uv
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-SOURCES := brokerproto transports services benchmarks docs
+FUZZER := $(VENV)/.fuzzer
+SOURCES := brokerproto transports services benchmarks docs fuzz
 COVERAGE_FLOOR := 95
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv test lint types docs generated diagrams wheel-check image-check demo bench lock clean
+.PHONY: help venv test lint types docs generated diagrams wheel-check image-check demo bench fuzz fuzz-smoke lock clean
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,10 +69,23 @@ demo: $(STAMP) ## watch a broker and 500 engines for a minute
 bench: $(STAMP) ## measure what the library costs, without sockets
 	$(BIN)/python -m benchmarks.in_memory
 
+# Without a wheel of the fuzzer this installs nothing, and fuzzing says so.
+$(FUZZER): requirements/fuzz.txt $(STAMP)
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --require-hashes -r requirements/fuzz.txt
+	@touch $@
+
+fuzz: $(FUZZER) ## look for bytes that break what must hold, a minute for each target
+	$(BIN)/python -m fuzz all
+
+fuzz-smoke: $(FUZZER) ## the same, about ten seconds for each
+	$(BIN)/python -m fuzz all --smoke
+
 lock: ## resolve requirements/*.txt anew (needs uv)
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv/" >&2; exit 1; }
 	$(UV) pip compile $(LOCK) --extra dev --extra demo --extra docs --output-file requirements/dev.txt pyproject.toml
 	$(UV) pip compile $(LOCK) --output-file requirements/image.txt pyproject.toml
+	fuzz=$$($(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["fuzz"], sep="\n")') && \
+	  echo "$$fuzz" | $(UV) pip compile $(LOCK) --output-file requirements/fuzz.txt -
 	requires=$$($(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")') && \
 	  echo "$$requires" | $(UV) pip compile $(LOCK) --constraints requirements/dev.txt --output-file requirements/build.txt -
 

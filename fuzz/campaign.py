@@ -161,4 +161,5 @@ class Campaign:
 
 
 def _last(pattern: str, text: str) -> str:
-    return re.findall(pattern, text)[-1]
+    found: list[str] = re.findall(pattern, text)
+    return found[-1]

@@ -49,7 +49,7 @@ TARGETS: Mapping[str, Target] = {
     "broker-session": Target("fuzz.broker_session", "what an engine says to one session"),
     "engine-session": Target("fuzz.engine_session", "what a broker says to one session"),
     "broker": Target(
-        "fuzz.broker", "a broker, honest engines and strangers", longest=1024, smoke=1_000
+        "fuzz.broker", "a broker, honest engines and strangers", longest=600, smoke=600
     ),
     "uri": Target(
         "fuzz.uri",

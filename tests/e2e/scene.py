@@ -16,6 +16,8 @@ from services.scaletest.programs import ControlAPI, Program, ProgramError, wait_
 from tests.e2e.peers import RawEngine
 
 ANYWHERE = ("--listen", "tcp://127.0.0.1:0", "--control", "http://127.0.0.1:0")
+# A test may look as often as it likes.
+UNRATED = ("--control-rate", "0")
 COMPLAINTS = ("error", "critical")
 
 _NEIGHBOURS = 3
@@ -121,7 +123,7 @@ class Stage:
     def broker(self, *arguments: str, interval: int = 1) -> BrokerProgram:
         """Start a broker, and wait until it listens."""
         return BrokerProgram(
-            self.program("broker", *ANYWHERE, "--interval", str(interval), *arguments)
+            self.program("broker", *ANYWHERE, *UNRATED, "--interval", str(interval), *arguments)
         )
 
     def engines(self, address: str, engine_id: str, *arguments: str) -> Program:

@@ -17,7 +17,7 @@ from twisted.web.http import HTTPChannel
 from twisted.web.server import Request
 
 from services.broker.control.answers import ControlError, refusal, rendered
-from services.broker.control.progress import Sent, hold_little, taken
+from services.broker.control.progress import Sent, close_now, hold_little, taken
 
 if TYPE_CHECKING:
     from services.broker.control.site import ControlSite
@@ -96,6 +96,13 @@ class ControlChannel(HTTPChannel):
             self.transport.pauseProducing()
         HTTPChannel.dataReceived(self, data)
 
+    def lineReceived(self, line: bytes) -> None:
+        """Take a line; one that goes on with a header is read differently by many a proxy."""
+        if line.startswith((b" ", b"\t")):
+            self._respondToBadRequestAndDisconnect()
+        else:
+            HTTPChannel.lineReceived(self, line)
+
     def headerReceived(self, line: bytes) -> bool:
         """Take a header; False where it makes the request a bad one."""
         try:
@@ -137,6 +144,7 @@ class ControlChannel(HTTPChannel):
     def give_way(self) -> None:
         """See `services.broker.control.places.Connection`."""
         self._abort()
+        close_now(self.transport)
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """Leave nothing behind."""

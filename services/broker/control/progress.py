@@ -8,10 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 from attrs import define, field
+from twisted.internet.error import ConnectionAborted
 from twisted.internet.interfaces import IPullProducer, ITCPTransport
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
-__all__ = ["Sent", "hold_little", "taken"]
+__all__ = ["Sent", "close_now", "hold_little", "taken"]
 
 _IN_KERNEL = 128 * 1024
 """Bytes written that the kernel is asked to hold; Linux sets aside twice as much."""
@@ -53,6 +55,17 @@ def hold_little(transport: Any) -> None:
     handle = _socket_of(transport)
     if handle is not None:
         handle.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _IN_KERNEL)
+
+
+def close_now(transport: Any) -> None:
+    """Have a connection that was aborted close its file now, not in the next turn.
+
+    In one turn many may be accepted, and each of them needs a file. Nobody may be at work
+    with what this connection has sent.
+    """
+    if ITCPTransport(transport, None) is not None:
+        # It may be called twice, which is what the abortion will do.
+        transport.connectionLost(Failure(ConnectionAborted()))
 
 
 def taken(transport: Any) -> object:

@@ -109,6 +109,7 @@ def test_latencies_are_milliseconds_and_their_ranks_nearest() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.fault("C088")
 def test_two_commands_back_to_back_are_two_frames_and_two_results(three: Controlled) -> None:
     for _ in range(2):
         three.get("/dowork?time=20&engine=a-1")
@@ -117,6 +118,48 @@ def test_two_commands_back_to_back_are_two_frames_and_two_results(three: Control
     engine.says(f"Report:{BOOT}-2:failed:error=killed", f"Report:{BOOT}-1:done")
     assert three.get(f"/commands/{BOOT}-1")["states"]["done"] == 1
     assert three.get(f"/commands/{BOOT}-2")["states"]["failed"] == 1
+
+
+@pytest.mark.fault("C089")
+def test_half_open_engines_neither_delay_the_answer_nor_spoil_the_counts() -> None:
+    controlled = Controlled(*(f"e-{n}" for n in range(20)))
+    silent, others = ["e-3", "e-11"], [f"e-{n}" for n in range(20) if n not in (3, 11)]
+    # Not waited for, the answer comes at once, and what was written is not yet received.
+    record = controlled.get("/dowork?time=20")
+    assert record["states"] == dict.fromkeys(STATES, 0) | {"written": 20}
+    # Waited for, it comes when the time is over, and not before they are judged.
+    asked = controlled.ask("/dowork?time=20&wait=5")
+    for number in (1, 2):
+        for engine_id in others:
+            failed = number == 2 and engine_id == "e-0"
+            states = ("received", "started", "failed:error=killed" if failed else "done")
+            controlled.engines[engine_id].says(
+                *(f"Report:{BOOT}-{number}:{state}" for state in states)
+            )
+    assert not asked.is_answered
+    controlled.clock.advance(5)
+    record = asked.answer.json
+    assert record["states"] == dict.fromkeys(STATES, 0) | {"written": 2, "done": 17, "failed": 1}
+    assert (record["silent"], record["settled"]) == (silent, False)
+    assert record["latencies"]["received"]["n"] == 18
+    assert closes(record)
+    # They are lost at their time, and with them the command is settled.
+    asked = controlled.ask(f"/dowork?time=20&wait=600&engine={others[0]}&engine={silent[0]}")
+    controlled.engines[others[0]].reports("done")
+    for _ in range(7):
+        controlled.pass_seconds(6)
+        for engine_id in others:
+            engine = controlled.engines[engine_id]
+            number = sum(frame.startswith("ACK") for frame in engine.frames) + 1
+            engine.says(f"HeartBeat:{engine_id}:{number}")
+    controlled.clock.advance(0)
+    assert asked.answer.json["states"] == dict.fromkeys(STATES, 0) | {"done": 1, "lost": 1}
+    for number, done in ((1, 18), (2, 17)):
+        record = controlled.get(f"/commands/{BOOT}-{number}")
+        assert record["states"] == dict.fromkeys(STATES, 0) | {
+            "done": done, "failed": 18 - done, "lost": 2
+        }  # fmt: skip
+        assert closes(record)
 
 
 def test_engine_that_goes_is_lost_to_its_work_and_done_with_its_kill(three: Controlled) -> None:

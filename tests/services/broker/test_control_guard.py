@@ -64,6 +64,7 @@ def test_host_must_be_there_exactly_once(hosts: int) -> None:
     assert refused(f"GET /kill HTTP/1.1\r\n{line}\r\n".encode()).status == 400
 
 
+@pytest.mark.fault("C085")
 def test_folded_host_is_400() -> None:
     raw = b"GET /kill HTTP/1.1\r\nHost: localhost\r\n evil.example\r\n\r\n"
     assert refused(raw).status == 400
@@ -95,6 +96,7 @@ def test_own_page_may_ask(host: str, origin: str) -> None:
     )
 
 
+@pytest.mark.fault("C075")
 @pytest.mark.parametrize(
     "origin",
     [
@@ -110,6 +112,7 @@ def test_other_origin_is_403(method: str, origin: str) -> None:
     assert refused(request("/kill", method, {"Origin": origin})).status == 403
 
 
+@pytest.mark.fault("C075")
 @pytest.mark.parametrize("site", ["cross-site", "same-site", "", "None", "same-origin, none", "x"])
 def test_other_fetch_site_is_403(site: str) -> None:
     assert refused(request("/kill", headers={"Sec-Fetch-Site": site})).status == 403
@@ -133,6 +136,7 @@ def test_every_header_must_be_of_the_same_site(headers: bytes) -> None:
     assert refused(raw).status == 403
 
 
+@pytest.mark.fault("C077")
 @pytest.mark.parametrize(
     "content_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"]
 )
@@ -148,6 +152,7 @@ def test_preflight_of_another_page_is_403_and_allows_nothing() -> None:
     assert not any(name.startswith("Access-Control") for name in answer.headers)
 
 
+@pytest.mark.fault("C082")
 @pytest.mark.parametrize(
     "path",
     [
@@ -169,6 +174,7 @@ def test_encoded_letters_of_a_path_are_letters() -> None:
     accepted(request("/%6bill"))
 
 
+@pytest.mark.fault("C073")
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("path", PATHS)
 def test_other_method_is_405_and_says_which_are_allowed(method: str, path: str) -> None:
@@ -247,6 +253,7 @@ class BrokenCarrier:
         raise BrokenError("a secret")
 
 
+@pytest.mark.fault("C086")
 def test_failing_handler_is_500_with_an_id_that_the_log_has(logged: Sequence[LogEvent]) -> None:
     controlled = Controlled("a")
     controlled.engines["a"].session.carrier = BrokenCarrier()
@@ -261,6 +268,7 @@ def test_failing_handler_is_500_with_an_id_that_the_log_has(logged: Sequence[Log
     assert b"BrokenError" not in answer.body
 
 
+@pytest.mark.fault("C086")
 def test_every_failure_has_an_id_of_its_own(logged: Sequence[LogEvent]) -> None:
     controlled = Controlled("a")
     controlled.engines["a"].session.carrier = BrokenCarrier()

@@ -126,6 +126,28 @@ def test_a_key_sends_a_command_once(three: Controlled, path: str) -> None:
     assert [each.command for each in three.broker.ledger] == [f"{BOOT}-1"]
 
 
+@pytest.mark.fault("C090")
+def test_a_client_that_gave_up_and_asks_again_sends_nothing_again(three: Controlled) -> None:
+    raw = request("/dowork?time=20&wait=600", headers={KEY_HEADER: "k"})
+    impatient, patient = three.wire(), three.wire()
+    impatient.send(raw)
+    impatient.lose()
+    patient.send(raw)
+    # And a third that asks the same at the same time.
+    third = three.wire()
+    third.send(raw)
+    for engine in three.engines.values():
+        assert len(engine.commands) == 1
+        engine.reports("done")
+    three.clock.advance(0)
+    for wire in (patient, third):
+        (answer,) = wire.answers
+        assert is_replayed(answer)
+        assert answer.json["settled"] is True
+        wire.lose()
+    assert len(list(three.broker.ledger)) == 1
+
+
 def test_a_repeated_request_is_answered_with_what_has_become_of_its_command(
     three: Controlled,
 ) -> None:

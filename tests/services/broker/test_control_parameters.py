@@ -41,6 +41,8 @@ def is_plain_integer(raw: bytes, low: int, high: int) -> bool:
     return re.fullmatch(rb"0|[1-9][0-9]{0,9}", raw) is not None and low <= int(raw) <= high
 
 
+@pytest.mark.fault("C079")
+@pytest.mark.fault("C080")
 @given(
     NUMBERS,
     st.binary(max_size=20)
@@ -72,6 +74,8 @@ def test_value_that_is_no_plain_integer_in_range_does_nothing(path: str, raw: by
         assert controlled.did_nothing
 
 
+@pytest.mark.fault("C079")
+@pytest.mark.fault("C080")
 @pytest.mark.parametrize("path", sorted(RANGES))
 @pytest.mark.parametrize(
     "value",
@@ -88,6 +92,7 @@ def test_awkward_value_is_refused_by_name(path: str, value: str) -> None:
     assert controlled.did_nothing
 
 
+@pytest.mark.fault("C081")
 @pytest.mark.parametrize(
     ("target", "name"),
     [

@@ -13,6 +13,10 @@ from services.broker.control.channel import MAX_HEAD
 from services.broker.control.guard import MAX_BODY
 from tests.services.broker.controlled import CHUNKED, Controlled, chunks, exchange, request
 
+GET = b"GET /kill HTTP/1.1\r\nHost: localhost\r\n"
+GET_CHUNKED = GET + b"Transfer-Encoding: chunked\r\n\r\n"
+NEXT = request("/healthz")
+
 
 @pytest.fixture
 def no_files(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,12 +24,14 @@ def no_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", "/nonexistent")
 
 
+@pytest.mark.fault("C070")
 @pytest.mark.usefixtures("no_files")
 @pytest.mark.parametrize(
     ("raw", "status"),
     [
         (request("/kill", "POST", body=b"x" * (MAX_BODY + 1)), 413),
         (request("/kill", "POST", body=b"x" * 300_000), 413),
+        (request("/kill", "POST", {"Content-Length": str(300 * 1024**2)}), 413),
         (request("/kill", "POST", CHUNKED) + chunks(5) + b"0\r\n\r\n", 400),
         (request("/kill", "POST", CHUNKED) + chunks(MAX_BODY, 1) + b"0\r\n\r\n", 413),
         (request("/kill", "POST", CHUNKED) + chunks(*[100] * 1000) + b"0\r\n\r\n", 413),
@@ -54,6 +60,7 @@ def test_answer_to_a_long_body_does_not_wait_for_it() -> None:
     wire.lose()
 
 
+@pytest.mark.fault("C070")
 def test_answer_to_a_body_without_end_comes_with_the_first_byte_too_many() -> None:
     controlled = Controlled("a")
     wire = controlled.wire()
@@ -103,6 +110,32 @@ def test_whoever_asks_before_a_short_body_may_send_it() -> None:
     wire.lose()
 
 
+@pytest.mark.fault("C085")
+@pytest.mark.parametrize(
+    ("raw", "statuses"),
+    [
+        # What lies behind a body is the next request, and no part of the body.
+        (GET + b"Content-Length: 3\r\n\r\nabc" + NEXT, [400, 200]),
+        (GET + b"Content-Length: 3\r\n\r\n" + NEXT, [400, 400]),
+        (GET_CHUNKED + b"0\r\n\r\n" + NEXT, [200, 200]),
+        (GET_CHUNKED + b"0\r\nX: y\r\n\r\n" + NEXT, [200, 200]),
+        (GET_CHUNKED + b"1;x=y\r\nx\r\n0\r\n\r\n" + NEXT, [400, 200]),
+        (GET + b"X_Content-Length: 3\r\n\r\n" + NEXT, [200, 200]),
+        # Behind what cannot be divided nothing is looked at.
+        (GET + b"Content-Length: +3\r\n\r\n" + NEXT, [400]),
+        (GET + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n" + NEXT, [400]),
+        (GET + b"Connection: close\r\n\r\n" + NEXT, [200]),
+    ],
+)  # fmt: skip
+def test_requests_are_divided_as_everybody_divides_them(raw: bytes, statuses: list[int]) -> None:
+    controlled = Controlled("a")
+    wire = controlled.wire()
+    wire.send(raw)
+    assert [answer.status for answer in wire.answers] == statuses
+    assert len(controlled.sent["a"]) == (statuses[0] == 200)
+    wire.lose()
+
+
 def test_client_gone_in_the_middle_of_a_body_leaves_nothing() -> None:
     controlled = Controlled()
     for length in (100, 100_000):
@@ -112,6 +145,7 @@ def test_client_gone_in_the_middle_of_a_body_leaves_nothing() -> None:
     assert not controlled.clock.getDelayedCalls()
 
 
+@pytest.mark.fault("C085")
 def test_pipelined_requests_are_answered_in_order() -> None:
     controlled = Controlled("a")
     wire = controlled.wire()
@@ -125,6 +159,7 @@ def test_pipelined_requests_are_answered_in_order() -> None:
     wire.lose()
 
 
+@pytest.mark.fault("C085")
 def test_outcome_does_not_depend_on_segmentation() -> None:
     raw = (
         request("/dowork?time=1", "POST", CHUNKED) + b"0\r\n\r\n"
@@ -151,9 +186,7 @@ def test_outcome_does_not_depend_on_segmentation() -> None:
         wire.lose()
 
 
-GET = b"GET /kill HTTP/1.1\r\nHost: localhost\r\n"
-
-
+@pytest.mark.fault("C085")
 @pytest.mark.parametrize(
     "raw",
     [
@@ -177,7 +210,26 @@ GET = b"GET /kill HTTP/1.1\r\nHost: localhost\r\n"
         GET + b"Content-Length: \r\n\r\n",
         GET + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n",
         GET + b"Content-Length: " + b"9" * 5000 + b"\r\nX: y\r\n\r\n",
+        GET + b"Content-Length: 3, 3\r\n\r\nabc",
+        GET + b"Content-Length: 3 \x0b\r\n\r\nabc",
+        GET + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
+        GET + b"Content-Length : 3\r\n\r\nabc",
+        GET + b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+        GET + b"Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n",
+        GET + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\nX: y\r\n z\r\n\r\n",
+        GET + b"Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n",
+        GET + b"Content-Length: 1\r\n\t0\r\n\r\n",
+        GET + b" X: y\r\n\r\n",
+        GET + b"X: y\r\n z\r\n\r\n",
+        GET + b"Content\x00-Length: 3\r\n\r\nabc",
+        b"GET /kill HTTP/1.1\r\n Host: localhost\r\n\r\n",
+        b" GET /kill HTTP/1.1\r\nHost: localhost\r\n\r\n",
         GET + b"Transfer-Encoding: gzip\r\n\r\n",
+        GET + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        GET + b"Transfer-Encoding: chunked\r\n\r\n1;x\nx\r\n\r\n0\r\n\r\n",
+        GET + b"Transfer-Encoding: chunked\r\n\r\n0x1\r\nx\r\n0\r\n\r\n",
+        GET + b"Transfer-Encoding: chunked\r\n\r\n+1\r\nx\r\n0\r\n\r\n",
+        GET + b"Transfer-Encoding: chunked\r\n\r\n1 \r\nx\r\n0\r\n\r\n",
         GET + b"Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
         GET + b"Transfer-Encoding: chunked\r\n\r\nxyz\r\n",
         GET + b"Transfer-Encoding: chunked\r\n\r\n-1\r\n",

@@ -185,7 +185,12 @@ def test_a_new_life_closes_the_account_of_the_old_one(bench: Bench) -> None:
 
 @pytest.mark.parametrize(
     ("first_bytes", "protocol"),
-    [(b"\x16\x03\x01", "tls"), (b"GET / HTTP/1.1\r\n", "http"), (b"SSH-2.0-x\r\n", "ssh")],
+    [
+        (b"\x16\x03\x01", "tls"),
+        (b"GET / HTTP/1.1\r\n", "http"),
+        (b"SSH-2.0-x\r\n", "ssh"),
+        (b"\xff\0\0\0\0\0\0\0\x01\x7f", "zmtp"),
+    ],
 )
 @pytest.mark.fault("C013")
 def test_another_protocol_is_counted_by_its_name(

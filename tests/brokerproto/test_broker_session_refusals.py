@@ -105,6 +105,20 @@ def test_a_mebibyte_without_a_line_end_is_refused_and_not_kept(stream: bytes, co
     assert refused(stream) == (code, "now")
 
 
+@pytest.mark.fault("C010")
+@pytest.mark.parametrize("piece", [1, 7, 1000, 1024, 1025, 65_536])
+def test_no_more_than_a_hello_and_its_line_end_is_ever_kept(piece: int) -> None:
+    stream = b"NewEngine:a:0:" + b";".join(b"k%d=v" % n for n in range(2**13))
+    session = BrokerSession(0.0)
+    kept = []
+    for start in range(0, len(stream), piece):
+        session.receive_data(stream[start : start + piece], 0.0)
+        kept.append(0 if session._framer is None else session._framer.waiting)
+    assert max(kept) <= 1025
+    assert kept[-1] == 0
+    assert refusals(session) == [413]
+
+
 def test_a_hello_is_too_long_one_byte_beyond_1024() -> None:
     # Three pairs, so that no value is too long by itself.
     def hello(length: int) -> bytes:

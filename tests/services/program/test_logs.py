@@ -107,6 +107,7 @@ def events_of(say: Any) -> list[dict[str, Any]]:
     return events
 
 
+@pytest.mark.fault("C023")
 @given(any_event)
 @example({"log_time": 1e300, "log_level": "info", "log_namespace": 7})
 @example({7: "a key that is no text"})
@@ -128,6 +129,7 @@ def test_any_event_gives_exactly_one_json_line(event: dict[str, Any]) -> None:
     json.dumps(record, ensure_ascii=False).encode("utf-8")
 
 
+@pytest.mark.fault("C023")
 @given(any_event)
 def test_any_event_gives_one_line_of_text_and_an_indented_traceback(event: dict[str, Any]) -> None:
     text = text_format(event)
@@ -142,6 +144,7 @@ def test_any_event_gives_one_line_of_text_and_an_indented_traceback(event: dict[
     text.encode("utf-8")
 
 
+@pytest.mark.fault("C024")
 @pytest.mark.parametrize("text", ["{x}", "{x()}", "{x.y}", "{y}", "{0}", "{", "{x!r:>9}"])
 def test_format_that_cannot_be_filled_is_still_one_line(text: str) -> None:
     (event,) = events_of(lambda log: log.info(text, x=Unshowable()))
@@ -149,6 +152,7 @@ def test_format_that_cannot_be_filled_is_still_one_line(text: str) -> None:
     assert len(text_format(event).splitlines()) == 1
 
 
+@pytest.mark.fault("C024")
 @given(tricky_text)
 def test_data_never_becomes_format(value: str) -> None:
     (event,) = events_of(lambda log: log.info("said {value}", value=value))
@@ -319,6 +323,7 @@ def test_twisted_still_says_what_the_filter_expects() -> None:
         assert not passes(**{**event, "log_namespace": "services.x"})
 
 
+@pytest.mark.fault("C024")
 def test_publisher_never_disables_the_observer() -> None:
     lines: list[str] = []
     publisher = LogPublisher(LogWriter(json_format, lines.append))

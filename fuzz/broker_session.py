@@ -50,7 +50,7 @@ def _live_through(pieces: list[bytes], random: Random) -> None:
             waits -= 1
             if waits < 0:
                 _decide(session, now, random)
-        if session.is_open:
+        if session.is_open or session.is_over:
             _owner_acts(session, now, random)
         _check_owed(session, silent=was_over)
         now += random.choice([0.0, 0.25, 1.0, 5.0, 60.0])
@@ -71,7 +71,12 @@ def _decide(session: BrokerSession, now: float, random: Random) -> None:
 
 def _owner_acts(session: BrokerSession, now: float, random: Random) -> None:
     act = random.randint(0, 9)
-    if act == 0:
+    if session.is_over:
+        before = session.state, session.failure
+        session.ping()
+        assert list(session.end(REFUSAL if act % 2 else None)) == []
+        assert before == (session.state, session.failure)
+    elif act == 0:
         session.pings = 1
         session.ping()
     elif act == 1:
@@ -80,6 +85,8 @@ def _owner_acts(session: BrokerSession, now: float, random: Random) -> None:
         session.command(Kill(3, "b0-2"), now)
     elif act == 3:
         session.attentive = True
+    elif act == 4:
+        session.end(REFUSAL)
 
 
 def _check_state(session: BrokerSession) -> None:

@@ -5,8 +5,10 @@ The input's first line is the request's target, each further line a header.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import parse_qsl
 
 from twisted.web.http_headers import Headers
 
@@ -43,6 +45,7 @@ def check(data: bytes) -> None:
     given = _read(read_headers, headers, parameters)
     if values is None:
         return
+    _check_counts(target, parameters)
     _check_following(target, parameters, values)
     assert not set(values) & set(given or {})
 
@@ -73,6 +76,15 @@ def _fits(value: Any, parameter: Parameter) -> bool:
         case Matching():
             return bool(value)
     return type(value) is str
+
+
+def _check_counts(target: bytes, parameters: Mapping[str, Parameter]) -> None:
+    query = target.partition(b"?")[2].decode("latin-1")
+    names = Counter(name for name, _ in parse_qsl(query, keep_blank_values=True))
+    for name, times in names.items():
+        parameter = parameters[name]
+        assert parameter.place == "query"
+        assert parameter.most is None or times <= parameter.most
 
 
 def _check_following(

@@ -20,6 +20,8 @@ from transports import transport_for
 __all__ = ["Options", "makeService"]
 
 _OTHER_FILES = 32
+# An idle engine should cost next to nothing: thousands of them share a few machines.
+_LAG_PERIOD = 0.5
 
 
 def makeService(options: Options) -> IService:
@@ -31,7 +33,8 @@ def makeService(options: Options) -> IService:
 
 def engine_program(reactor: Any, options: Options) -> ProgramService:
     """Make the whole program on a given reactor; see `makeService`."""
-    program = ProgramService(reactor, options)
+    blocks = options["work"] == "block"
+    program = ProgramService(reactor, options, measured=not blocks, period=_LAG_PERIOD)
     _check_room(len(options.ids))
     uri = options["broker"]
     transport = transport_for(uri.scheme)

@@ -104,6 +104,14 @@ class ExitStatus:
             self.status = status
             self._reactor.callWhenRunning(self._stop)
 
+    def hung_up(self, *_signal: object) -> None:
+        """Take a SIGHUP from a terminal that is gone as the first signal, if it is one.
+
+        Never as the second: the terminal's shell may send another one.
+        """
+        if self._asked_at is None:
+            self._signalled()
+
     def _ask(self) -> None:
         self._when_asked()
 
@@ -129,7 +137,7 @@ class ExitStatus:
     def _leave_if_told(self) -> None:
         # The interpreter gives its handlers back before it is done, and from then
         # on a second signal would be the process's end instead of its status.
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         if not self.status:
             return  # The interpreter ends with 0 by itself, in its own good order.

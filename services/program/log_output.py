@@ -5,13 +5,12 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import signal
 import stat
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO, TextIO
 
-from attrs import define
+from attrs import define, field, frozen
 from twisted.logger import (
     FilteringLogObserver,
     ILogObserver,
@@ -23,6 +22,8 @@ from twisted.python.logfile import LogFile
 from twisted.python.reflect import safe_repr
 from zope.interface import implementer
 
+from .log_limits import LogCounts, LogLimits
+from .log_sink import LineSink
 from .logs import EventFormat, TextFormat, json_format, without_library_chatter
 from .start import fail
 
@@ -38,12 +39,14 @@ class LogWriter:
     more: an observer that raised would be reported as an error for each event.
 
     Attributes:
-        lost: Lines that could not be written since the last one that could.
+        counts: Counts the lines that could not be written.
+        lost: How many of them there were since the last one that could.
     """
 
     _format: EventFormat
     _write: Write
-    lost: int = 0
+    counts: LogCounts = field(factory=LogCounts)
+    lost: int = field(init=False, default=0)
 
     def __call__(self, event: LogEvent) -> None:
         """Write the event's line."""
@@ -58,6 +61,7 @@ class LogWriter:
             self._write(line)
         except (OSError, ValueError):
             self.lost += 1
+            self.counts.lost += 1
 
     def _own(self, text: str, **fields: object) -> str:
         level, namespace = LogLevel.warn, __name__
@@ -65,24 +69,37 @@ class LogWriter:
         return self._format(own)
 
 
-def observer_for_twistd(
+@frozen
+class ProgramLog:
+    """The log of a program under ``twistd``.
+
+    Attributes:
+        observer: Writes it; to be the application's ILogObserver.
+        file: Where it is written; None where that is the standard output.
+    """
+
+    observer: ILogObserver
+    file: OwnLogFile | None
+
+
+def log_for_twistd(
     program: str,
     log_format: str | None,
     twistd: usage.Options,
-    rotate_soon: Callable[..., object],
-) -> ILogObserver | None:
+    reactor: Any,
+    counts: LogCounts,
+) -> ProgramLog | None:
     """Open the log that ``twistd`` was told to keep, in the program's format.
 
     Args:
         program: Its name, which labels its lines.
         log_format: ``text`` or ``json``, or None where none was asked for.
         twistd: The options of ``twistd`` itself.
-        rotate_soon: Called in a signal handler with the function that rotates
-            the log: the reactor's ``callFromThread``.
+        reactor: The reactor that the program runs on.
+        counts: Counts what becomes of the lines.
 
     Returns:
-        What is to be the application's ILogObserver, or None where ``twistd``
-        keeps the log itself: ``--syslog`` and ``--logger``.
+        The log, or None where ``twistd`` keeps it itself: ``--syslog`` and ``--logger``.
 
     Raises:
         SystemExit: After one line: the log cannot be written, or another
@@ -90,33 +107,42 @@ def observer_for_twistd(
     """
     if twistd["syslog"] or twistd["logger"]:
         return None
+    file = None
+    write: Write
     if twistd["logfile"] and twistd["logfile"] != "-":
         file = _open(program, twistd["logfile"])
-        if signal.getsignal(signal.SIGUSR1) in (None, signal.SIG_DFL):
-            signal.signal(signal.SIGUSR1, lambda _number, _frame: rotate_soon(file.rotate))
         write, coloured = file.write, False
     else:
         write, coloured = _writer_to(sys.stdout), _wants_colour(sys.stdout, os.environ)
-    event_format = _format(program, log_format == "json", coloured)
-    return FilteringLogObserver(LogWriter(event_format, write), [without_library_chatter])
+    writer = LogWriter(_format(program, log_format == "json", coloured), write, counts)
+    return ProgramLog(_bounded(writer, reactor), file)
 
 
-def take_over_twist(program: str, log_format: str | None, twist: usage.Options) -> None:
+def take_over_twist(
+    program: str, log_format: str | None, twist: usage.Options, counts: LogCounts
+) -> None:
     """Have ``twist`` write its log in the program's format.
 
     Where the program is not told a format, the one of ``twist`` itself holds.
-    With ``twist --log-level debug`` nothing is left out.
+    With ``twist --log-level debug`` nothing is left out, however much it is.
     """
     as_json = (log_format or twist["logFormat"]) == "json"
 
     def observer(stream: TextIO) -> Any:
         coloured = _wants_colour(stream, os.environ)
-        writer = LogWriter(_format(program, as_json, coloured), _writer_to(stream))
+        event_format = _format(program, as_json, coloured)
+        writer = LogWriter(event_format, _writer_to(stream), counts)
         if twist["logLevel"] < LogLevel.info:
             return writer
-        return FilteringLogObserver(writer, [without_library_chatter])
+        return _bounded(writer, twist["reactor"])
 
     twist["fileLogObserverFactory"] = observer
+
+
+def _bounded(writer: LogWriter, reactor: Any) -> ILogObserver:
+    limits = LogLimits(writer, reactor, writer.counts)
+    reactor.addSystemEventTrigger("after", "shutdown", limits.finish)
+    return FilteringLogObserver(limits, [without_library_chatter])
 
 
 def _format(program: str, as_json: bool, coloured: bool) -> EventFormat:
@@ -141,18 +167,18 @@ def _writer_to(stream: TextIO | None) -> Write:
         stream.flush()
     except (OSError, ValueError):
         return stream.write
-    encoding = stream.encoding
-
-    def write(text: str) -> None:
-        rest = text.encode(encoding, "backslashreplace")
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
-
-    return write
+    encoding, sink = stream.encoding, LineSink(descriptor)
+    return lambda text: sink.write(text.encode(encoding, "backslashreplace"))
 
 
-class _OwnLogFile(LogFile):
-    """A rotating log that no two programs write at the same time."""
+class OwnLogFile(LogFile):
+    """A rotating log that no two programs write at the same time.
+
+    A disk that is full in the middle of a line gets the rest of it first when there is
+    room again, and a file that could not be opened is tried again at the next line.
+    """
+
+    _sink: LineSink | None = None
 
     def __init__(self, path: str) -> None:
         LogFile.__init__(self, os.path.basename(path), os.path.dirname(path))
@@ -160,6 +186,39 @@ class _OwnLogFile(LogFile):
     def _openFile(self) -> None:
         LogFile._openFile(self)
         self.is_ours = _lock(self._file)
+        if self._sink is not None:
+            self._sink.close()
+        self._sink = LineSink(self._file.fileno())
+
+    def write(self, data: str) -> None:
+        """Write a line.
+
+        Raises:
+            OSError: Nothing of it was written.
+        """
+        if self._file.closed:
+            self._openFile()
+        assert self._sink is not None
+        if self.size >= self.rotateLength and not self._sink.is_amid_a_line:
+            self.rotate()
+        line = data.encode("utf-8")
+        self._sink.write(line)
+        self.size += len(line)
+
+    def rotate(self) -> None:
+        """Begin a new file; the old one is kept under a number."""
+        LogFile.rotate(self)
+
+    def close(self) -> None:
+        """Close the file; nothing can be written any more."""
+        if self._sink is not None:
+            self._sink.close()
+        LogFile.close(self)
+
+    def reopen(self) -> None:
+        """Go on in the file that has the log's name now; make it where there is none."""
+        self._file.close()
+        self._openFile()
 
 
 def _lock(file: BinaryIO) -> bool:
@@ -178,9 +237,9 @@ def _lock(file: BinaryIO) -> bool:
     return True
 
 
-def _open(program: str, path: str) -> LogFile:
+def _open(program: str, path: str) -> OwnLogFile:
     try:
-        file = _OwnLogFile(path)
+        file = OwnLogFile(path)
     except OSError as error:
         fail(program, f"--logfile: cannot write {path}: {error.strerror}")
     if not file.is_ours:

@@ -23,6 +23,9 @@ from .escaping import escaped
 FIELD_LIMIT = 8192
 """Characters of one field that a line shows; a mark says what was cut."""
 
+STACK = "log_stack"
+"""A field with where a thread is, as text; it is shown as a traceback is."""
+
 EventFormat = Callable[[LogEvent], str]
 """Gives an event's line, or lines, the last line end included."""
 
@@ -47,7 +50,7 @@ def without_library_chatter(event: LogEvent) -> Any:
     Twisted, and whoever logs the old way, report each port, factory and idle
     client at the level of information. A program's user has no use for that.
     """
-    if (level := _level(event)) > LogLevel.info:
+    if (level := level_of(event)) > LogLevel.info:
         return PredicateResult.maybe
     if level < LogLevel.info or event.get("log_format") in _FACTORY_NOISE:
         return PredicateResult.no
@@ -71,8 +74,8 @@ class TextFormat:
 
     def __call__(self, event: LogEvent) -> str:
         """Give the event's line, and those of its traceback."""
-        level = _level(event)
-        label = self.program if _top(event) in _OURS else escaped(_namespace(event))
+        level = level_of(event)
+        label = self.program if _top(event) in _OURS else escaped(namespace_of(event))
         if level is not LogLevel.info:
             label = f"{label}#{level.name}"
         label = f"[{label}]"
@@ -90,14 +93,14 @@ def json_format(event: LogEvent) -> str:
 
     ``time`` (RFC 3339, UTC, ms), ``level``, ``namespace`` and ``message``
     come first, then the event's own fields, then ``traceback`` if it has a
-    failure. A field of one of these five names gets an underscore appended.
+    failure or a stack. A field of one of these five names gets an underscore appended.
     None, booleans, finite floats and integers of 64 bits stay what they are;
     everything else is text.
     """
     record: dict[str, Any] = {
         "time": _time(event).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        "level": _level(event).name,
-        "namespace": _text(_namespace(event)),
+        "level": level_of(event).name,
+        "namespace": _text(namespace_of(event)),
         "message": _text(_message(event)),
     }
     traceback = _traceback(event)
@@ -143,13 +146,14 @@ def _cut(text: str) -> str:
 
 
 def _message(event: LogEvent) -> str:
-    if _is_old_style(event) and _failure(event) is not None:
+    if _is_old_style(event) and failure_of(event) is not None:
         # The text of an old-style error repeats its traceback.
         return safe_str(event.get("why") or "unhandled error")
     return formatEvent(event)
 
 
-def _failure(event: LogEvent) -> Failure | None:
+def failure_of(event: LogEvent) -> Failure | None:
+    """Give the failure that an event is about, however it was logged."""
     failure = event.get("failure" if _is_old_style(event) else "log_failure")
     return failure if isinstance(failure, Failure) else None
 
@@ -159,13 +163,17 @@ def _is_old_style(event: LogEvent) -> bool:
 
 
 def _traceback(event: LogEvent) -> str | None:
-    failure = _failure(event)
+    failure = failure_of(event)
     if failure is None:
-        return None
-    try:
-        text = _text_of(failure)
-    except Exception:
-        text = safe_repr(failure)
+        stack = event.get(STACK)
+        if not isinstance(stack, str):
+            return None
+        text = stack.rstrip("\n")
+    else:
+        try:
+            text = _text_of(failure)
+        except Exception:
+            text = safe_repr(failure)
     # The end of a traceback says what happened; its middle repeats itself.
     surplus = len(text) - FIELD_LIMIT
     return text if surplus <= 0 else f"({surplus} more characters) ...{text[surplus:]}"
@@ -186,18 +194,20 @@ def _time(event: LogEvent) -> datetime:
         return datetime.fromtimestamp(time.time(), UTC)
 
 
-def _level(event: LogEvent) -> Any:
+def level_of(event: LogEvent) -> Any:
+    """Give an event's level; information where it has none."""
     level = event.get("log_level")
     return level if level in _LEVELS else LogLevel.info
 
 
-def _namespace(event: LogEvent) -> str:
+def namespace_of(event: LogEvent) -> str:
+    """Give the name of who logged an event."""
     namespace = event.get("log_namespace")
     return namespace if isinstance(namespace, str) else "-"
 
 
 def _top(event: LogEvent) -> str:
-    return _namespace(event).partition(".")[0]
+    return namespace_of(event).partition(".")[0]
 
 
 _LEVELS = tuple(LogLevel.iterconstants())

@@ -15,6 +15,7 @@ from twisted.copyright import version as twisted_version
 from twisted.python import usage
 
 from . import log_output, twistd_files
+from .log_limits import LogCounts
 from .start import fail
 from .values import OneOf, WholeNumber, quoted, yes_or_no
 
@@ -123,6 +124,7 @@ class Options(usage.Options):
         program: The subcommand's name. It begins every line about a mistake.
         table: The options, in any order. ``--log-format`` is added to them.
         environ: The environment that is read.
+        log_counts: What becomes of the lines of the program's log.
     """
 
     program: ClassVar[str] = "program"
@@ -150,6 +152,7 @@ class Options(usage.Options):
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
         usage.Options.__init__(self)
         self.environ = environ
+        self.log_counts = LogCounts()
 
     @property
     def twistd(self) -> usage.Options | None:
@@ -191,7 +194,9 @@ class Options(usage.Options):
         if self.twistd is not None:
             twistd_files.settle(self.program, self.twistd)
         if self.twist is not None:
-            log_output.take_over_twist(self.program, self["log-format"], self.twist)
+            log_output.take_over_twist(
+                self.program, self["log-format"], self.twist, self.log_counts
+            )
 
     def parseArgs(self, *arguments: str) -> None:
         """Refuse what is no option.

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 
 ROOT = Path(__file__).parents[3]
 SCRIPTS = Path(sys.executable).parent
@@ -107,3 +109,8 @@ def host(tmp_path: Path) -> Iterator[Host]:
     host = Host(directory, environ)
     yield host
     host.close()
+
+
+def turn_of(reactor: Any) -> Deferred[None]:
+    """Wait for a moment, in which the reactor takes its turns."""
+    return deferLater(reactor, 0.01)

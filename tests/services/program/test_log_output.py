@@ -153,6 +153,13 @@ def test_twist_that_logs_debug_leaves_nothing_out() -> None:
     assert len(lines) == 2
 
 
+class Triggers:
+    """A reactor that is told what to do at its end."""
+
+    def addSystemEventTrigger(self, *_trigger: object) -> None:
+        pass
+
+
 def said_under_twist(arguments: list[str], of_twist: dict[str, Any]) -> list[str]:
     """Log an event of ours and one of Twisted's chatter; give the lines."""
     parent = usage.Options()
@@ -161,6 +168,7 @@ def said_under_twist(arguments: list[str], of_twist: dict[str, Any]) -> list[str
     options.parent = parent
     options.parseOptions(arguments)
     stream = io.StringIO()
+    parent["reactor"] = Triggers()
     observer = parent["fileLogObserverFactory"](stream)
     observer(event("ours"))
     observer({"log_format": "chatter", "log_namespace": "twisted.internet.base"})
@@ -189,3 +197,61 @@ def test_any_number_of_programs_may_log_to_a_device() -> None:
     for file in files:
         file.write(f"{LogLevel.info}\n")
         file.close()
+
+
+def test_log_file_that_was_moved_away_is_opened_anew(tmp_path: Path) -> None:
+    path = tmp_path / "x.log"
+    file = _open("broker", str(path))
+    file.write("one\n")
+    path.rename(tmp_path / "moved")
+    file.write("two\n")
+    file.reopen()
+    file.write("three\n")
+    file.close()
+    assert (tmp_path / "moved").read_text() == "one\ntwo\n"
+    assert path.read_text() == "three\n"
+
+
+@pytest.mark.fault("C038")
+def test_log_file_that_cannot_be_opened_is_tried_again_at_each_line(tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    path = folder / "x.log"
+    writer_file = _open("broker", str(path))
+    writer = LogWriter(TextFormat("broker"), writer_file.write)
+    writer(event("one"))
+    folder.rename(tmp_path / "moved")
+    with pytest.raises(OSError, match="No such file"):
+        writer_file.reopen()
+    for text in ("two", "three"):
+        writer(event(text))
+    assert (writer.lost, writer.counts.lost) == (2, 2)
+    folder.mkdir()
+    writer(event("four"))
+    writer_file.close()
+    said = [line.partition("] ")[2] for line in path.read_text().splitlines()]
+    assert said == ["2 log lines could not be written", "four"]
+    assert (writer.lost, writer.counts.lost) == (0, 2)
+
+
+def test_log_file_rotates_by_itself_and_on_demand(tmp_path: Path) -> None:
+    path = tmp_path / "x.log"
+    file = _open("broker", str(path))
+    file.rotateLength = 100
+    for number in range(21):
+        file.write(f"line {number:04}\n")
+    file.rotate()
+    file.write("last\n")
+    file.close()
+    assert sorted(each.name for each in tmp_path.iterdir()) == [
+        "x.log",
+        "x.log.1",
+        "x.log.2",
+        "x.log.3",
+    ]
+    assert path.read_text() == "last\n"
+    assert [len((tmp_path / f"x.log.{n}").read_text().splitlines()) for n in (1, 2, 3)] == [
+        1,
+        10,
+        10,
+    ]

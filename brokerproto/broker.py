@@ -78,7 +78,7 @@ class Broker:
         self.ledger = Ledger(self.boot)
         self.detector = Detector(DetectorClock(tick_length(self.limits.interval), self.seconds()))
         self._admission = Admission(self.limits, self.tick_length)
-        self._dispatch = Dispatch(self.ledger, self.detector, self.seconds)
+        self._dispatch = Dispatch(self.ledger, self.detector, self.seconds, self._issued)
 
     @property
     def now(self) -> float:
@@ -199,7 +199,8 @@ class Broker:
 
         Raises:
             KeyReusedError: The ledger keeps a command of this key.
-            ExceptionGroup: What carriers raised; everybody else was sent the command.
+            ExceptionGroup: What the observer and carriers raised; everybody else was sent the
+                command.
         """
         return self._dispatch.send(verb, value, engines, key)
 
@@ -231,6 +232,9 @@ class Broker:
             strange_reports=tally.strange_reports,
             lost_time=self.detector.clock.lost_time,
         )
+
+    def _issued(self, command: Command) -> None:
+        self.observer.command_issued(command)
 
     def _judge(self, session: BrokerSession, verdict: Verdict) -> None:
         if verdict is Verdict.LOST:

@@ -29,11 +29,13 @@ class Dispatch:
         ledger: The commands.
         detector: Who is late.
         seconds: A monotonic clock.
+        issued: Hears of each command before it is written.
     """
 
     ledger: Ledger
     detector: Detector[BrokerSession]
     seconds: Callable[[], float]
+    issued: Callable[[Command], object]
 
     def send(
         self, verb: Verb, value: int, engines: Iterable[Member], key: Key | None = None
@@ -46,6 +48,8 @@ class Dispatch:
         targets = [Target(each.engine_id, each.instance, each.is_plain) for each in members]
         command = self.ledger.issue(verb, value, targets, self.seconds(), key)
         with isolated("a command was sent") as apart:
+            with apart():
+                self.issued(command)
             for member in members:
                 with apart():
                     if self._write(command, member, self.seconds()) and member.session is not None:

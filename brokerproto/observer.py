@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from brokerproto.account import Gap
+from brokerproto.commands import Command
 from brokerproto.errors import RemoteProtocolError
 from brokerproto.fleet import End, Member, Origin
 
@@ -35,3 +36,6 @@ class Observer:
         self, origin: Origin, engine_id: str | None, error: RemoteProtocolError
     ) -> None:
         """A peer that is not registered was told `error`; no id before a hello."""
+
+    def command_issued(self, command: Command) -> None:
+        """A command is about to be sent to its targets."""

@@ -61,6 +61,7 @@ def broker_program(reactor: Any, options: Options) -> ProgramService:
         is_ready=lambda: service.is_ready,
         connections=asking,
         rate=options["control-rate"],
+        health=program.health,
     )
     address, port = _listen(reactor, options["control"], site)
     ports.append(port)

@@ -6,6 +6,7 @@ from twisted.logger import Logger
 
 from brokerproto.account import Gap
 from brokerproto.broker import Broker
+from brokerproto.commands import Command
 from brokerproto.errors import DrainingError, RemoteProtocolError
 from brokerproto.fleet import End, Manner, Member, Origin
 from brokerproto.observer import Observer
@@ -71,12 +72,24 @@ class LoggingObserver(Observer):
         # While the broker stops a whole fleet may call.
         write = log.debug if isinstance(error, DrainingError) else log.info
         write(
-            "refused {address} ({engine}): {code} {name}, {reason}",
+            # Not ``engine``: nobody knows yet whether it is that engine.
+            "refused {address} ({id}): {code} {name}, {reason}",
             address=origin.address,
-            engine=engine_id or "no id",
+            id=engine_id or "no id",
             code=error.code,
             name=error.name,
             reason=error.text,
+        )
+
+    def command_issued(self, command: Command) -> None:
+        """See `Observer`."""
+        log.info(
+            "{verb} {value}{unit} to {targets} engines: {command}",
+            verb=command.verb,
+            value=command.value,
+            unit=" ms" if command.verb == "DOWORK" else "",
+            targets=len(command.entries),
+            command=command.command,
         )
 
 

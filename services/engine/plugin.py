@@ -20,8 +20,6 @@ from transports import transport_for
 __all__ = ["Options", "makeService"]
 
 _OTHER_FILES = 32
-# An idle engine should cost next to nothing: thousands of them share a few machines.
-_LAG_PERIOD = 0.5
 
 
 def makeService(options: Options) -> IService:
@@ -34,7 +32,7 @@ def makeService(options: Options) -> IService:
 def engine_program(reactor: Any, options: Options) -> ProgramService:
     """Make the whole program on a given reactor; see `makeService`."""
     blocks = options["work"] == "block"
-    program = ProgramService(reactor, options, measured=not blocks, period=_LAG_PERIOD)
+    program = ProgramService(reactor, options, measured=not blocks, sparing=True)
     _check_room(len(options.ids))
     uri = options["broker"]
     transport = transport_for(uri.scheme)

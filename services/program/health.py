@@ -187,7 +187,7 @@ class ProcessHealth:
             collections=self._garbage.count,
             collecting=self._garbage.total,
             longest_collection=self._garbage.longest,
-            ran=time.process_time(),
+            ran=0.0 if self._cpu is None else time.process_time(),
             waited=None if self._cpu is None else self._cpu.waited,
             throttled=None if self._cpu is None else self._cpu.throttled,
             log_left_out=self._log_counts.left_out,

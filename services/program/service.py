@@ -13,7 +13,7 @@ from .hangup import take_signals
 from .health import ProcessHealth
 from .log_output import log_for_twistd
 from .options import Options
-from .watchdog import Watchdog
+from .watchdog import TICK, Watchdog
 
 
 class ProgramService(MultiService):
@@ -33,18 +33,19 @@ class ProgramService(MultiService):
         options: The program's options, parsed.
         measured: Whether its health is measured while it runs. Not that of a program which
             blocks its reactor on purpose.
-        period: Seconds between two measurements of the reactor's lag.
+        sparing: Whether it is measured less often, because many such processes share a machine.
     """
 
     def __init__(
-        self, reactor: Any, options: Options, *, measured: bool = True, period: float = 0.1
+        self, reactor: Any, options: Options, *, measured: bool = True, sparing: bool = False
     ) -> None:
         MultiService.__init__(self)
         self._reactor = reactor
         self._options = options
         pid_file = options.twistd["pidfile"] if options.twistd is not None else None
         self.exit_status = ExitStatus(reactor, pid_file=pid_file or None)
-        watchdog = Watchdog(reactor)
+        period, tick = (1.0, 2 * TICK) if sparing else (0.1, TICK)
+        watchdog = Watchdog(reactor, tick=tick)
         self.health = ProcessHealth(reactor, options.log_counts, period, watchdog=watchdog)
         self._measured = measured
 

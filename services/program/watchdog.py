@@ -22,7 +22,7 @@ PATIENCE = 2.0
 """Seconds for which a reactor may be deaf before that is told."""
 
 TICK = 0.5
-"""Seconds between two looks."""
+"""Seconds between two looks, where nothing else is said."""
 
 log = Logger()
 
@@ -39,10 +39,12 @@ class Watchdog:
     Args:
         reactor: Whom to watch.
         seconds: A clock that is never set.
+        tick: Seconds between two looks.
     """
 
     _reactor: Any
     _seconds: Callable[[], float] = time.monotonic
+    _tick: float = TICK
     _cpu: CPUTime | None = field(init=False, default=None)
     _thread: threading.Thread | None = field(init=False, default=None)
     _over: threading.Event = field(init=False, factory=threading.Event)
@@ -79,7 +81,7 @@ class Watchdog:
             self._thread = None
 
     def look(self) -> None:
-        """See whether the reactor has answered; call it each `TICK`, from another thread."""
+        """See whether the reactor has answered; call it each tick, from another thread."""
         passed = self._passed()
         if self._heard:
             self._deaf, self._told, self._heard = 0.0, False, False
@@ -92,7 +94,7 @@ class Watchdog:
                 self._tell(sys._current_frames().get(self._watched))
 
     def _run(self) -> None:
-        while not self._over.wait(TICK):
+        while not self._over.wait(self._tick):
             self.look()
 
     def _hear(self) -> None:
@@ -122,7 +124,7 @@ class Watchdog:
         now, withheld = self._seconds(), self._without_cpu()
         # Most kernels count what is throttled as waiting too.
         longest = max(new - old for old, new in zip(self._withheld, withheld, strict=True))
-        passed = min(now - self._looked, TICK) - longest
+        passed = min(now - self._looked, self._tick) - longest
         self._looked, self._withheld = now, withheld
         return max(0.0, passed)
 

@@ -19,6 +19,7 @@ from services.broker.control.guard import MAX_BODY
 from services.broker.control.openapi import REFUSALS
 from services.broker.control.pages import SORTS
 from services.broker.control.places import MOST, Places
+from services.broker.control.process_view import PROCESS
 from services.broker.control.routes import ENDPOINTS
 from services.broker.control.site import RATE
 from services.broker.control.sources import BURST_SECONDS, SOURCES_KEPT
@@ -32,6 +33,7 @@ PAGE = Page.of("docs/reference/control-api.md")
 VOLATILE = {
     *("age", "address", "rtt", "last", "counted", "latencies"),
     *("heartbeats", "reports", "uptime", "issued", "ended", "duration"),
+    *("lag", "garbage", "cpu"),
 }
 
 
@@ -228,6 +230,11 @@ def test_every_member_is_explained(title: str, view: str, elsewhere: set[str]) -
     explained = names_of([row[0] for row in rows])
     assert len(explained) == len(set(explained))
     assert set(explained) | elsewhere == set(VIEWS[view]["properties"])
+
+
+def test_every_member_of_the_process_is_explained() -> None:
+    rows = PAGE.section("Stats").table("member of process", "meaning")
+    assert names_of([row[0] for row in rows]) == list(PROCESS["properties"])
 
 
 @pytest.mark.parametrize(

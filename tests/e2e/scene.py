@@ -23,7 +23,7 @@ COMPLAINTS = ("error", "critical")
 _NEIGHBOURS = 3
 _NOW = {"connections", "registered", "late"}
 # What says how the broker is set up, and what depends on the machine's load.
-_NO_COUNT = {"uptime", "boot", "interval", "timeout"}
+_NO_COUNT = {"uptime", "boot", "interval", "timeout", "process"}
 _UNEXACT = {"lost_time"}
 
 
@@ -175,9 +175,11 @@ def counts(stats: Mapping[str, Any]) -> Counter[str]:
     """Lay the numbers of a broker's stats flat: ``rejected:415``."""
     flat: Counter[str] = Counter()
     for name, value in stats.items():
+        if name in _NO_COUNT | _UNEXACT:
+            continue
         if isinstance(value, dict):
             flat.update({f"{name}:{key}": n for key, n in value.items()})
-        elif name not in _NO_COUNT | _UNEXACT:
+        else:
             flat[name] = value
     return flat
 

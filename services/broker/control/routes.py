@@ -36,6 +36,7 @@ from services.broker.control.pages import SORTS, page_of_engines, page_of_histor
 from services.broker.control.parameters import Parameter, following
 from services.broker.control.views import STATES, command_view, end_view, engine_view, stats_view
 from services.broker.control.wall_clock import WallClock
+from services.program.health import ProcessHealth
 from services.program.values import OneOf, WholeNumber, quoted
 
 __all__ = ["ENDPOINTS", "REPLAYED_HEADER", "control_resource"]
@@ -63,6 +64,7 @@ class ControlAPI:
         is_ready: Whether engines can register.
         dates: Dates what happened.
         random: Draws shares.
+        health: How the process runs.
     """
 
     broker: Broker
@@ -70,6 +72,7 @@ class ControlAPI:
     _is_ready: Callable[[], bool]
     _dates: WallClock
     _random: Random
+    _health: ProcessHealth
     _started: float = field(init=False)
 
     app = ENDPOINTS.app
@@ -190,7 +193,7 @@ class ControlAPI:
     @ENDPOINTS.add("/stats", Answer("Stats"))
     def stats(self, _: Asked) -> Payload:
         """Tell what was counted."""
-        return stats_view(self.broker, self._started)
+        return stats_view(self.broker, self._started, self._health.figures)
 
     @ENDPOINTS.add("/healthz", Answer("Status"))
     def healthz(self, _: Asked) -> Payload:
@@ -239,6 +242,7 @@ def control_resource(
     is_ready: Callable[[], bool] = lambda: True,
     wall: Callable[[], float] = time.time,
     random: Random | None = None,
+    health: ProcessHealth | None = None,
 ) -> IResource:
     """Make the root of the control API.
 
@@ -249,9 +253,10 @@ def control_resource(
         is_ready: Whether engines can register.
         wall: What people's clocks show, POSIX seconds.
         random: Draws shares.
+        health: How the process runs; None where nobody measures it.
     """
     dates = WallClock(broker.seconds, wall)
     draws = random or Random()  # noqa: S311 - it chooses engines, no secret
-    api = ControlAPI(broker, clock, is_ready, dates, draws)
+    api = ControlAPI(broker, clock, is_ready, dates, draws, health or ProcessHealth(clock))
     hosts = Hosts.of((*own_names(), *extra_hosts))
     return cast(IResource, Guard(api.app.resource(), hosts))

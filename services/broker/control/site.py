@@ -20,6 +20,7 @@ from services.broker.control.places import MOST, Places
 from services.broker.control.request import ControlRequest
 from services.broker.control.routes import control_resource
 from services.broker.control.sources import Rates, source_of
+from services.program.health import ProcessHealth
 
 __all__ = ["RATE", "ControlSite", "control_site"]
 
@@ -113,6 +114,7 @@ def control_site(
     rate: int = RATE,
     wall: Callable[[], float] = time.time,
     random: Random | None = None,
+    health: ProcessHealth | None = None,
 ) -> ControlSite:
     """Make the factory that serves a broker's control API.
 
@@ -126,9 +128,16 @@ def control_site(
         rate: Requests a second of one source; 0 for any number.
         wall: What people's clocks show, POSIX seconds.
         random: Draws shares.
+        health: How the process runs; None where nobody measures it.
     """
     resource = control_resource(
-        broker, reactor, extra_hosts=extra_hosts, is_ready=is_ready, wall=wall, random=random
+        broker,
+        reactor,
+        extra_hosts=extra_hosts,
+        is_ready=is_ready,
+        wall=wall,
+        random=random,
+        health=health,
     )
     return ControlSite(
         resource, reactor, Places(min(MOST, connections)), Rates(rate, reactor.seconds)

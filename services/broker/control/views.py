@@ -14,6 +14,7 @@ from attrs import asdict
 from brokerproto.broker import Broker
 from brokerproto.commands import Command, Latency, Step, Verb
 from brokerproto.fleet import End, Manner, Member
+from services.broker.control.process_view import PROCESS, process_view
 from services.broker.control.schemas import (
     Schema,
     array,
@@ -28,6 +29,7 @@ from services.broker.control.schemas import (
     word,
 )
 from services.broker.control.wall_clock import WallClock
+from services.program.health import Figures
 
 __all__ = [
     "NAMED",
@@ -273,7 +275,7 @@ _END = record(
 )
 
 
-def stats_view(broker: Broker, started: float) -> dict[str, Any]:
+def stats_view(broker: Broker, started: float, figures: Figures) -> dict[str, Any]:
     """Show what a broker has counted since `started`, its own monotonic seconds."""
     counted = asdict(broker.stats())
     counted["lost_time"] = round(counted["lost_time"], 3)
@@ -285,6 +287,7 @@ def stats_view(broker: Broker, started: float) -> dict[str, Any]:
         "boot": broker.boot,
         "interval": limits.interval,
         "timeout": limits.timeout_of(limits.interval),
+        "process": process_view(figures),
     }
 
 
@@ -316,6 +319,7 @@ _STATS = record(
         "boot": text("The name of that start.", "2ace9095"),
         "interval": count("Seconds between heartbeats.", 10, least=1),
         "timeout": number("Seconds of silence until an engine is lost.", 40),
+        "process": PROCESS,
     },
 )
 

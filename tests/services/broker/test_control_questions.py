@@ -19,7 +19,7 @@ def test_stats_are_the_brokers_and_its_settings() -> None:
     stats = controlled.get("/stats")
     counted = asdict(controlled.broker.stats())
     assert set(stats) == {field.name for field in fields(Stats)} | {
-        "uptime", "boot", "interval", "timeout"
+        "uptime", "boot", "interval", "timeout", "process"
     }  # fmt: skip
     assert stats["rejected"] == {"415": 1, "442": 1}
     assert {**stats, "rejected": counted["rejected"]} == {
@@ -28,6 +28,15 @@ def test_stats_are_the_brokers_and_its_settings() -> None:
         "boot": BOOT,
         "interval": 10,
         "timeout": 40,
+        "process": {
+            "degraded": False,
+            "held_up": 0,
+            "held_up_for": 0.0,
+            "lag": {"p99": 0.0, "max_10s": 0.0, "max": 0.0},
+            "garbage": {"collections": 0, "total": 0.0, "longest": 0.0},
+            "cpu": {"used": 0.0, "waited": None, "throttled": None},
+            "log": {"left_out": 0, "lost": 0},
+        },
     }
     assert (stats["heartbeats"], stats["missed"], stats["repeated"]) == (2, 2, 1)
 

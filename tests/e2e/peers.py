@@ -11,10 +11,10 @@ from typing import ClassVar, Self
 _PATIENCE = 300.0
 
 
-def socket_to(address: str) -> socket.socket:
-    """Connect to ``tcp://...`` or ``ipc://...``."""
+def socket_to(address: str, source: str = "") -> socket.socket:
+    """Connect to ``tcp://...``, from an address of this machine; or to ``ipc://...``."""
     if not address.startswith("ipc://"):
-        return socket.create_connection(host_and_port(address), _PATIENCE)
+        return socket.create_connection(host_and_port(address), _PATIENCE, (source, 0))
     name = address.removeprefix("ipc://").partition("?")[0]
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     sock.connect(f"\0{name[1:]}" if name.startswith("@") else name)
@@ -45,9 +45,9 @@ class Peer:
         self._read = b""
 
     @classmethod
-    def to(cls, address: str) -> Self:
-        """Connect to a broker."""
-        return cls(socket_to(address))
+    def to(cls, address: str, source: str = "") -> Self:
+        """Connect to a broker, from an address of this machine."""
+        return cls(socket_to(address, source))
 
     def __enter__(self) -> Self:
         return self

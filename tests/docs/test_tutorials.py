@@ -41,6 +41,8 @@ VOLATILE = [
         (r"open files: .*", "open files: <n>"),
         (r'("(age|rtt|last|counted|missed)": )[^,}]+', r"\1<n>"),
         (r'("(heartbeats|gaps|stale|reports)": )[^,}]+', r"\1<n>"),
+        (r'("(degraded|held_up|held_up_for)": )[^,]+', r"\1<load>"),
+        (r'("(lag|garbage|cpu)": )\{.*\}', r"\1<load>"),
         (r'("(written|received|started|done)": )\{"n".*\}', r"\1<sums>"),
     ]
 ]

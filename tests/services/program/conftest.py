@@ -114,3 +114,9 @@ def host(tmp_path: Path) -> Iterator[Host]:
 def turn_of(reactor: Any) -> Deferred[None]:
     """Wait for a moment, in which the reactor takes its turns."""
     return deferLater(reactor, 0.01)
+
+
+def own_lines(text: str) -> list[str]:
+    """Give a log's lines, less those that a slow machine adds."""
+    told = ("] held up ", "] the reactor ")
+    return [line for line in text.splitlines() if not any(each in line for each in told)]

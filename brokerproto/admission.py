@@ -30,11 +30,13 @@ class Admission:
 
     Attributes:
         inside: How many connections are open, those on their way out included.
+        closed: Why nobody is let in any more; None while newcomers are.
     """
 
     limits: Limits
     tick: float
     inside: int = field(init=False, default=0)
+    closed: RemoteProtocolError | None = field(init=False, default=None)
     _leaving: set[BrokerSession] = field(init=False, factory=set)
     _handshakes: DeadlineRing[BrokerSession] = field(init=False)
 
@@ -59,6 +61,8 @@ class Admission:
         # Whoever is on the way out holds no place against a newcomer.
         full = self.inside - len(self._leaving) >= self.limits.connections
         self.inside += 1
+        if self.closed is not None:
+            return self.closed
         if full:
             return BrokerFullError("no more connections", max(5, self.limits.herd(registered)))
         self._await_registration(session, now)

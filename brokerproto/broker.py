@@ -8,6 +8,7 @@ reactor; ``brokerproto.protocol`` brings it bytes and ticks.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from random import Random
 
 from attrs import define, field
 
@@ -17,9 +18,12 @@ from brokerproto.broker_session import BrokerEvent, BrokerSession, Foreign, Reco
 from brokerproto.carrier import Carrier, settle
 from brokerproto.commands import Command, Key, Verb
 from brokerproto.dispatch import Dispatch
+from brokerproto.drain import Drain
 from brokerproto.errors import (
+    DrainingError,
     HandshakeTimeoutError,
     HeartbeatTimeoutError,
+    NoMoreOrdersError,
     RemoteProtocolError,
     UnknownVerbError,
 )
@@ -71,6 +75,7 @@ class Broker:
     tally: Tally = field(init=False, factory=Tally)
     _admission: Admission = field(init=False)
     _dispatch: Dispatch = field(init=False)
+    _drain: Drain | None = field(init=False, default=None)
     _origins: dict[BrokerSession, Origin] = field(init=False, factory=dict)
     _terms: dict[Terms, Terms] = field(init=False, factory=dict)
 
@@ -94,6 +99,11 @@ class Broker:
     def is_overrun(self) -> bool:
         """Whether too many are on their way out to wait until each has read why."""
         return self._admission.is_overrun
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether it has sent its engines away."""
+        return self._drain is not None
 
     @property
     def tick_length(self) -> float:
@@ -186,6 +196,26 @@ class Broker:
                 with apart():
                     self.end(session, error)
 
+    def drain(self, random: Random) -> Drain:
+        """Let nobody in any more, and give each engine a slot to leave in.
+
+        Whoever is still here when the time for it is over is the caller's to `close`.
+
+        Args:
+            random: Draws who leaves when.
+
+        Returns:
+            What goes on from here; the same one when it is asked again.
+
+        Raises:
+            ExceptionGroup: What the observer or carriers raised; all others were told.
+        """
+        if self._drain is None:
+            self._admission.closed = DrainingError()
+            self._drain = Drain(self.seconds, self.end, self.limits.spread(len(self.fleet)))
+            self._drain.begin(self.fleet, self._origins, random)
+        return self._drain
+
     def order(
         self, verb: Verb, value: int, engines: Iterable[Member], key: Key | None = None
     ) -> Command:
@@ -199,9 +229,12 @@ class Broker:
 
         Raises:
             KeyReusedError: The ledger keeps a command of this key.
+            NoMoreOrdersError: It drains.
             ExceptionGroup: What the observer and carriers raised; everybody else was sent the
                 command.
         """
+        if self._drain is not None:
+            raise NoMoreOrdersError
         return self._dispatch.send(verb, value, engines, key)
 
     def stats(self) -> Stats:
@@ -231,6 +264,7 @@ class Broker:
             reports=tally.reports,
             strange_reports=tally.strange_reports,
             lost_time=self.detector.clock.lost_time,
+            draining=self.is_draining,
         )
 
     def _issued(self, command: Command) -> None:

@@ -36,6 +36,7 @@ from brokerproto.messages import (
     DoWork,
     EngineMessage,
     Failed,
+    GoAway,
     Heartbeat,
     Kill,
     Message,
@@ -246,8 +247,11 @@ class BrokerSession:
 
     def ping(self) -> None:
         """Ask for a heartbeat at once; a plain engine is not asked."""
-        if self.is_open and self.terms is not None and not self.terms.plain:
-            self._send(Ping())
+        self._tell(Ping())
+
+    def go_away(self, delay_ms: int) -> None:
+        """Give an engine its slot to leave in; a plain engine is not told."""
+        self._tell(GoAway(delay_ms, "drain"))
 
     def command(self, message: DoWork | Kill, now: float) -> None:
         """Send a command. A plain engine is sent it without its id.
@@ -274,6 +278,10 @@ class BrokerSession:
         """Take every byte owed to the peer; empty when nothing is owed."""
         owed, self._owed = self._owed, b""
         return owed
+
+    def _tell(self, message: Ping | GoAway) -> None:
+        if self.is_open and self.terms is not None and not self.terms.plain:
+            self._send(message)
 
     def _send(self, message: Message) -> None:
         self._owed += encode(message)

@@ -54,13 +54,24 @@ from brokerproto.states import ENGINE_TRANSITIONS, EngineState, Move
 from brokerproto.terms import MAX_INTERVAL, PLAIN_INTERVAL
 from brokerproto.wire import decode, encode, verb_of
 
-__all__ = ["REPORTS_KEPT", "SUCCESS_DEADLINE", "EngineEvent", "EngineSession", "Life", "Wishes"]
+__all__ = [
+    "REPORTS_KEPT",
+    "SENT_AWAY",
+    "SUCCESS_DEADLINE",
+    "EngineEvent",
+    "EngineSession",
+    "Life",
+    "Wishes",
+]
 
 SUCCESS_DEADLINE = 30.0
 """Seconds from connecting to SUCCESS; later, the attempt has failed."""
 
 REPORTS_KEPT = 32
 """Of how many commands an engine remembers its last report."""
+
+SENT_AWAY = "goaway"
+"""The reason of the Bye in a drain's slot."""
 
 _JITTER = 0.1
 _PING_WINDOW = 0.25
@@ -162,6 +173,7 @@ class EngineSession:
         failure: Why it ended, where that was not our own wish.
         registered_at: When SUCCESS came.
         rtt_us: Microseconds from a heartbeat to its ACK, measured last.
+        left_for: The reason for which it ended by our own wish.
     """
 
     life: Life
@@ -174,6 +186,7 @@ class EngineSession:
     failure: ProtocolError | None = field(init=False, default=None)
     registered_at: float | None = field(init=False, default=None)
     rtt_us: int | None = field(init=False, default=None)
+    left_for: str | None = field(init=False, default=None)
     _beat_at: float = field(init=False, default=math.inf)
     _leave_at: float = field(init=False, default=math.inf)
     _pinged_at: float = field(init=False, default=-math.inf)
@@ -246,7 +259,7 @@ class EngineSession:
         if self.is_over:
             return
         if now >= self._leave_at:
-            self.leave("goaway")
+            self.leave(SENT_AWAY)
         elif self.is_open:
             if now >= self._beat_at:
                 self._beat_on_schedule(now)
@@ -265,6 +278,7 @@ class EngineSession:
             return
         if self.is_open and not self.is_plain:
             self._send(Bye(reason))
+        self.left_for = reason
         self._move(Move.END)
 
     def lose(self) -> None:

@@ -13,6 +13,7 @@
         UnknownEngineError
         UnexpectedReachError
         KeyReusedError
+        NoMoreOrdersError
       TransportError
         InvalidURIError          also a ValueError
         ListenError
@@ -48,6 +49,7 @@ __all__ = [
     "KeyReusedError",
     "ListenError",
     "LocalProtocolError",
+    "NoMoreOrdersError",
     "NotRegisteredError",
     "NotYourIdError",
     "OrderError",
@@ -238,6 +240,9 @@ class DrainingError(RemoteProtocolError):
 
     code, name = 503, "DRAINING"
 
+    def __init__(self, text: str = "the broker stops", retry: Retry | None = None) -> None:
+        super().__init__(text, retry)
+
 
 class BrokerFullError(RemoteProtocolError):
     """The cap on connections is reached."""
@@ -327,6 +332,13 @@ class KeyReusedError(OrderError):
     def __init__(self, key: str, command: str) -> None:
         self.key, self.command = key, command
         super().__init__(f"the key {key!r} belongs to command {command}, another request")
+
+
+class NoMoreOrdersError(OrderError):
+    """The broker drains; its engines are leaving, and would report to another one."""
+
+    def __init__(self) -> None:
+        super().__init__("the broker drains, and sends its engines nothing more")
 
 
 class TransportError(BrokerError):

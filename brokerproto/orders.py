@@ -62,6 +62,7 @@ class Order:
             KeyReusedError: The ledger keeps another order's command under `key`.
             UnknownEngineError: An engine that it names is not registered.
             UnexpectedReachError: It would reach another number of engines than expected.
+            NoMoreOrdersError: The broker drains.
         """
         named = None if key is None else Key(key, self)
         if named is not None:

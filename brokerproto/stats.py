@@ -53,6 +53,7 @@ class Stats:
         reports: Reports taken.
         strange_reports: Reports that fitted no command.
         lost_time: Seconds in which the broker did not run.
+        draining: Whether it has sent its engines away.
     """
 
     connections: int
@@ -75,3 +76,4 @@ class Stats:
     reports: int
     strange_reports: int
     lost_time: float
+    draining: bool

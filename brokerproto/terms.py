@@ -19,6 +19,9 @@ __all__ = ["MAX_INTERVAL", "PLAIN_INTERVAL", "Grant", "Limits", "Terms"]
 MAX_INTERVAL = 300
 """Longest interval in seconds, granted or configured."""
 
+_SHORTEST_SPREAD = 5.0
+_SLOT_ROOM = 1.5
+
 PLAIN_INTERVAL = 10
 """Seconds between the heartbeats of a plain engine, which cannot be told another."""
 
@@ -78,6 +81,7 @@ class Limits:
         connections: Most connections at one time, at least 1.
         accept_rate: Registrations per second that the fleet's return is spread for;
             0 for no spreading.
+        drain: That a drain may take at most; 0 to send everybody away at once.
     """
 
     interval: int = field(default=10, validator=[validators.ge(1), validators.le(MAX_INTERVAL)])
@@ -85,6 +89,7 @@ class Limits:
     handshake: int = field(default=10, validator=validators.ge(1))
     connections: int = field(default=65_536, validator=validators.ge(1))
     accept_rate: int = field(default=2_000, validator=validators.ge(0))
+    drain: int = field(default=25, validator=validators.ge(0))
 
     @timeout.validator
     def _check_timeout(self, _: Any, timeout: int) -> None:
@@ -104,6 +109,11 @@ class Limits:
     def herd(self, engines: int) -> int:
         """Return the seconds over which `engines` should spread their return."""
         return max(1, math.ceil(engines / self.accept_rate)) if self.accept_rate else 1
+
+    def spread(self, engines: int) -> float:
+        """Return the seconds over which a drain sends `engines` away."""
+        needed = _SLOT_ROOM * engines / self.accept_rate if self.accept_rate else 0.0
+        return min(float(self.drain), max(_SHORTEST_SPREAD, needed))
 
     def grant(self, hello: NewEngine) -> Terms:
         """Decide the terms of an engine by its wishes."""

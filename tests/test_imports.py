@@ -26,7 +26,7 @@ FLOORS: list[set[str]] = [
     {"broker_session", "engine_session"},
     {"fleet", "commands", "worklist"},
     {"observer", "engine", "ledger", "selection", "admission"},
-    {"dispatch"},
+    {"dispatch", "drain"},
     {"broker"},
     {"protocol", "testing", "orders"},
 ]

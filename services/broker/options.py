@@ -123,6 +123,15 @@ class Options(program_options.Options):
             env="BROKER_ACCEPT_RATE",
         ),
         Option(
+            name="drain-timeout",
+            doc="Seconds that the broker takes, when it is told to end, to send its engines "
+            "away one after the other; 0 for all at once.",
+            parse=WholeNumber(0, _DAY),
+            default=str(_DEFAULTS.drain),
+            env="BROKER_DRAIN_TIMEOUT",
+            metavar="S",
+        ),
+        Option(
             name="insecure",
             doc="Listen beyond this machine, though anybody there can then register "
             "engines, and command them.",
@@ -162,6 +171,7 @@ class Options(program_options.Options):
             handshake=self["handshake-timeout"],
             connections=connections,
             accept_rate=self["accept-rate"],
+            drain=self["drain-timeout"],
         )
 
     def _refuse_strangers(self) -> None:

@@ -53,6 +53,7 @@ def broker_program(reactor: Any, options: Options) -> ProgramService:
         ports.append(port)
         log.info("accepting engines on {address}", address=factory.address)
     service = BrokerService(broker, reactor, ports)
+    program.exit_status.on_signal(lambda: service.leave(program.exit_status))
     site = control_site(
         broker,
         reactor,
@@ -63,8 +64,7 @@ def broker_program(reactor: Any, options: Options) -> ProgramService:
         rate=options["control-rate"],
         health=program.health,
     )
-    address, port = _listen(reactor, options["control"], site)
-    ports.append(port)
+    address, service.control_port = _listen(reactor, options["control"], site)
     log.info("control API on {address}", address=address)
     log.info(
         "a heartbeat is due each {interval} s; lost after {timeout} s of silence,"

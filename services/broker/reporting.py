@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from twisted.logger import Logger
 
 from brokerproto.account import Gap
 from brokerproto.broker import Broker
-from brokerproto.commands import Command
+from brokerproto.commands import Command, Step
 from brokerproto.errors import DrainingError, RemoteProtocolError
 from brokerproto.fleet import End, Manner, Member, Origin
 from brokerproto.observer import Observer
+
+_UNFINISHED_TOLD = 10
 
 log = Logger()
 
@@ -107,3 +111,24 @@ def report(broker: Broker) -> None:
         left=stats.left,
         lost=stats.lost,
     )
+
+
+def report_unfinished(commands: Sequence[Command]) -> None:
+    """Log what became of the last commands that were under way when the end began.
+
+    Whoever comes after the broker knows nothing of them.
+    """
+    for command in commands[-_UNFINISHED_TOLD:]:
+        log.info(
+            "command {command}, {verb} {value}: of {targets} engines {done} are done, {failed}"
+            " failed, {lost} left before their end",
+            command=command.command,
+            verb=command.verb,
+            value=command.value,
+            targets=len(command.entries),
+            done=command.states[Step.DONE],
+            failed=command.states[Step.FAILED],
+            lost=command.states[Step.LOST],
+        )
+    if len(commands) > _UNFINISHED_TOLD:
+        log.info("{more} earlier commands were under way", more=len(commands) - _UNFINISHED_TOLD)

@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from brokerproto.engine import Engine, EngineObserver
-from brokerproto.engine_session import EngineSession, Life, Wishes
+from brokerproto.engine_session import SENT_AWAY, EngineSession, Life, Wishes
 from brokerproto.errors import BrokerError, ProtocolError
 from brokerproto.framing import Framing
 from brokerproto.messages import Success
@@ -169,7 +169,7 @@ class Runner(EngineObserver):
         stable = 0.0
         if session.registered_at is not None:
             stable = (engine.seconds() - session.registered_at) / session.interval
-        self._retry(session.failure, str(session.failure or "the connection was closed"), stable)
+        self._retry(session.failure, _end_of(session), stable)
 
     def attempt_failed(self, error: BaseException | None) -> None:
         """Take note that a connection could not be made."""
@@ -223,6 +223,13 @@ class Runner(EngineObserver):
             return
         self._pause = pause
         self.journal.lost(self, reason, pause)
+
+
+def _end_of(session: EngineSession) -> str:
+    if session.failure is not None:
+        return str(session.failure)
+    sent_away = session.left_for == SENT_AWAY
+    return "the broker drains" if sent_away else "the connection was closed"
 
 
 @define(eq=False)

@@ -12,7 +12,12 @@ from twisted.internet.task import deferLater
 
 from brokerproto.broker import Broker
 from brokerproto.commands import Command, Verb
-from brokerproto.errors import KeyReusedError, UnexpectedReachError, UnknownEngineError
+from brokerproto.errors import (
+    KeyReusedError,
+    NoMoreOrdersError,
+    UnexpectedReachError,
+    UnknownEngineError,
+)
 from brokerproto.ledger import Ledger
 from brokerproto.orders import Order, Placed
 from brokerproto.selection import Selection
@@ -32,7 +37,7 @@ def place(verb: Verb, asked: Mapping[str, Any], broker: Broker, random: Random) 
     """Place the order that a request asks for.
 
     Raises:
-        ControlError: 404, 409 or 422; nobody was sent anything.
+        ControlError: 404, 409, 422 or 503; nobody was sent anything.
     """
     selection = Selection(
         tuple(asked["engine"]), tuple(asked["match"]), tuple(asked["label"]), asked["share"]
@@ -46,6 +51,8 @@ def place(verb: Verb, asked: Mapping[str, Any], broker: Broker, random: Random) 
         raise ControlError(
             409, str(error), expected=error.expected, targets=error.targets
         ) from None
+    except NoMoreOrdersError as error:
+        raise ControlError(503, str(error)) from None
     except KeyReusedError as error:
         raise ControlError(
             422,

@@ -92,7 +92,8 @@ REFUSALS: Mapping[int, tuple[str, ControlError]] = {
             ),
         ),
         (
-            "Engines cannot register (/readyz), or there are too many requests at one time.",
+            "The broker stops: it takes no engines (/readyz), and commands none; or there are too"
+            " many requests at one time.",
             ControlError(503, "the broker takes no engines now"),
         ),
     )

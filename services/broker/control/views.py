@@ -315,6 +315,7 @@ _STATS = record(
         "reports": count("Reports taken.", 16),
         "strange_reports": count("Reports that fitted no command.", 0),
         "lost_time": number("Seconds in which the broker did not run.", 0.0),
+        "draining": flag("Whether it has sent its engines away.", False),
         "uptime": number("Seconds since the broker's start.", 91.718),
         "boot": text("The name of that start.", "2ace9095"),
         "interval": count("Seconds between heartbeats.", 10, least=1),

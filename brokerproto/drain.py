@@ -1,0 +1,100 @@
+"""How a broker sends its engines away, each in a slot of its own.
+
+Rules: protocol reference, section "Draining".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from random import Random
+
+from attrs import define, field
+
+from brokerproto.broker_session import BrokerSession
+from brokerproto.carrier import settle
+from brokerproto.errors import DrainingError
+from brokerproto.fleet import Member
+from brokerproto.isolation import isolated
+from brokerproto.liveness import DeadlineRing
+
+__all__ = ["Drain", "slots"]
+
+_STEP = 0.05
+"""Seconds by which a plain engine may be closed too late."""
+
+
+def slots(engines: int, spread: float, random: Random) -> list[float]:
+    """Draw the seconds after which each of so many engines leaves.
+
+    One slot lies in the middle of each of as many equal parts of `spread`: nobody leaves
+    at once, and the last one is gone when the time is over. Their order is random, so
+    that engines which came together, from one node say, do not leave together.
+    """
+    part = spread / engines if engines else 0.0
+    drawn = [part * (number + 0.5) for number in range(engines)]
+    random.shuffle(drawn)
+    return drawn
+
+
+@define(eq=False)
+class Drain:
+    """A drain of one broker.
+
+    Args:
+        seconds: A monotonic clock.
+        end: Ends a session, and has its carrier settle.
+        spread: Seconds until the last engine's slot has come.
+
+    Attributes:
+        began: When, on that clock.
+    """
+
+    seconds: Callable[[], float]
+    end: Callable[[BrokerSession, DrainingError], None]
+    spread: float
+    began: float = field(init=False)
+    _plain: DeadlineRing[BrokerSession] = field(init=False, factory=lambda: DeadlineRing(_STEP))
+
+    def __attrs_post_init__(self) -> None:
+        self.began = self.seconds()
+
+    def begin(
+        self, engines: Iterable[Member], sessions: Iterable[BrokerSession], random: Random
+    ) -> None:
+        """Tell each engine its slot, and refuse all who are not registered.
+
+        Args:
+            engines: The registered ones.
+            sessions: All sessions, theirs included.
+            random: Draws who leaves when.
+
+        Raises:
+            ExceptionGroup: What was raised for some; all others were told.
+        """
+        staying = [member.session for member in engines if member.session is not None]
+        drawn = slots(len(staying), self.spread, random)
+        with isolated("everybody was sent away") as apart:
+            for session, slot in zip(staying, drawn, strict=True):
+                with apart():
+                    self._dismiss(session, slot)
+            for session in [each for each in sessions if not each.is_open]:
+                with apart():
+                    self.end(session, DrainingError())
+
+    def see_off(self) -> None:
+        """Close the plain engines whose slot has come; call it several times a second.
+
+        Raises:
+            ExceptionGroup: What was raised for some; all others were closed.
+        """
+        with isolated("engines were seen off") as apart:
+            for session in self._plain.due(self.seconds() - self.began):
+                with apart():
+                    self.end(session, DrainingError())
+
+    def _dismiss(self, session: BrokerSession, slot: float) -> None:
+        if session.terms is not None and session.terms.plain:
+            self._plain.put(session, slot)
+        else:
+            session.go_away(round(slot * 1000))
+            settle(session)

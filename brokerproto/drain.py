@@ -19,7 +19,7 @@ from brokerproto.liveness import DeadlineRing
 
 __all__ = ["Drain", "slots"]
 
-_STEP = 0.05
+_STEP = 1 / 16
 """Seconds by which a plain engine may be closed too late."""
 
 

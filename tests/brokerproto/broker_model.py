@@ -1,25 +1,19 @@
 """What the protocol reference says of a broker, once more, without any layers.
 
 `ModelBroker` keeps one plain record for each connection, life and command, and looks at
-all of them where the library has rings, buckets and shared terms. `ShadowedBroker` does
-whatever it is told on a real broker and on the model.
+all of them where the library has rings, buckets and shared terms.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from random import Random
 from typing import Any
 
 from attrs import define, field
 
-from brokerproto.broker import Broker
-from brokerproto.broker_session import BrokerSession
-from brokerproto.carrier import Carrier
-from brokerproto.commands import Command, Key, Verb
 from brokerproto.errors import RemoteProtocolError
-from brokerproto.fleet import Member, Origin
-from brokerproto.framing import Framing
 from brokerproto.messages import Bye, Heartbeat, NewEngine, Proof, Report, Unknown
 from brokerproto.terms import Limits
 from brokerproto.wire import decode
@@ -43,6 +37,7 @@ class Peer:
     labels: Mapping[str, str] = field(factory=dict)
     seen: float = 0.0
     excused: float = 0.0
+    leaves_at: float | None = None
     pings: int = 0
     unknown_verbs: int = 0
     said: list[str] = field(factory=list)
@@ -85,6 +80,7 @@ class ModelBroker:
     real: float = 0.0
     lost_time: float = 0.0
     horizon: float = 0.0
+    draining: bool = False
     peers: list[Peer] = field(factory=list)
     registered: dict[str, Peer] = field(factory=dict)
     lives: dict[str, ModelLife] = field(factory=dict)
@@ -102,8 +98,8 @@ class ModelBroker:
         full = len(staying) >= self.limits.connections
         self.peers.append(peer)
         self.counts["opened"] += 1
-        if full:
-            self._refuse(peer, 507)
+        if full or self.draining:
+            self._refuse(peer, 503 if self.draining else 507)
         return peer
 
     def heard(self, peer: Peer, data: bytes, real: float) -> None:
@@ -151,6 +147,22 @@ class ModelBroker:
             self.aims[command, engine_id] = aim
         for engine_id in ids:
             self._write_next(self.registered[engine_id], real)
+
+    def drained(self, random: Random, spread: float, real: float) -> None:
+        self.draining = True
+        slots = [spread * (n + 0.5) / len(self.registered) for n in range(len(self.registered))]
+        random.shuffle(slots)
+        for peer, slot in zip(self.registered.values(), slots, strict=True):
+            peer.leaves_at = real + slot if peer.plain else None
+            peer.said += [] if peer.plain else [f"GOAWAY:{round(slot * 1000)}:reason=drain"]
+        for peer in self.peers:
+            if peer.where == "hello":
+                self._refuse(peer, 503)
+
+    def seen_off(self, real: float) -> None:
+        for peer in list(self.registered.values()):
+            if peer.leaves_at is not None and real >= peer.leaves_at:
+                self._refuse(peer, 503)
 
     @property
     def late(self) -> set[str]:
@@ -324,41 +336,3 @@ class ModelBroker:
         for aim in self._aims_at(peer, "queued", "written", "received", "started"):
             killed = aim.verb == "KILL" and aim.step != "queued"
             aim.step = "done" if killed else "lost"
-
-
-class ShadowedBroker(Broker):
-    """A broker, and the model that is told the same."""
-
-    model: ModelBroker
-    shadows: dict[BrokerSession, Peer]
-
-    def shadow(self) -> None:
-        """Begin; call it once, before anything else."""
-        self.model = ModelBroker(self.limits, self.boot)
-        self.shadows = {}
-
-    def open(self, carrier: Carrier, origin: Origin, framing: Framing = "lines") -> BrokerSession:
-        session = super().open(carrier, origin, framing)
-        self.shadows[session] = self.model.opened(origin.address)
-        return session
-
-    def receive_data(self, session: BrokerSession, data: bytes) -> None:
-        super().receive_data(session, data)
-        self.model.heard(self.shadows[session], data, self.seconds())
-
-    def lose(self, session: BrokerSession, *, reset: bool) -> None:
-        super().lose(session, reset=reset)
-        self.model.gone(self.shadows.pop(session), reset=reset)
-
-    def tick(self) -> None:
-        super().tick()
-        self.model.ticked(self.seconds(), self.tick_length)
-
-    def order(
-        self, verb: Verb, value: int, engines: Iterable[Member], key: Key | None = None
-    ) -> Command:
-        members = list(engines)
-        command = super().order(verb, value, members, key)
-        ids = [member.engine_id for member in members]
-        self.model.ordered(command.command, verb, value, ids, self.seconds())
-        return command

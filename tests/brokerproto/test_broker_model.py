@@ -28,7 +28,8 @@ from brokerproto.testing import (
     RecordingWorker,
     Wire,
 )
-from tests.brokerproto.broker_model import Peer, ShadowedBroker
+from tests.brokerproto.broker_model import Peer
+from tests.brokerproto.shadowed_broker import ShadowedBroker
 
 # The tick at an interval of one second; exact in binary, so that the run lands on
 # deadlines, not only near them.
@@ -322,6 +323,7 @@ class BrokerMachine(RuleBasedStateMachine):
         assert stats.reports == model.counts["reports"]
         assert stats.strange_reports == model.counts["strange_reports"]
         assert stats.lost_time == model.lost_time
+        assert stats.draining == model.draining
         assert self.broker.now == model.now
 
     @invariant()

@@ -46,7 +46,7 @@ REPLAYED_HEADER = "Idempotent-Replayed"
 
 _COMMAND = Answer(
     "Command",
-    errors=(404, 409, 422, 503),
+    errors=(404, 409, 422),
     headers={REPLAYED_HEADER: "`true` where the command of this key had been sent before."},
     links=(("command", "command_id", "/command"),),
 )

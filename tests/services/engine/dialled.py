@@ -167,7 +167,7 @@ class RecordedJournal:
 class Rig:
     """A runner between a clock, an endpoint, some work and a journal."""
 
-    def __init__(self, reborn_after: float | None = None, seed: int = 1) -> None:
+    def __init__(self, reborn_after: float | None = None, random: Random | None = None) -> None:
         self.clock = Clock()
         self.endpoint = Endpoint(self.clock)
         self.work = RecordedWork()
@@ -186,7 +186,7 @@ class Rig:
             Wishes(),
             self.journal,
             None if reborn_after is None else reborn,
-            Random(seed),
+            random or Random(1),
         )
 
     def registered(self) -> Transport:

@@ -15,6 +15,7 @@ from typing import Literal
 from brokerproto.broker import Broker
 from brokerproto.broker_session import BrokerSession
 from brokerproto.commands import Verb
+from brokerproto.drain import Drain
 from brokerproto.engine import Engine
 from brokerproto.engine_session import EngineSession, Life, Wishes
 from brokerproto.errors import DrainingError
@@ -76,6 +77,7 @@ class BrokerSide(Side):
 
     speaker = "B"
     session: BrokerSession
+    drain: Drain | None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -95,6 +97,8 @@ class BrokerSide(Side):
         for _ in range(int(ticks)):
             self.clock.advance(self.broker.tick_length)
             self.broker.tick()
+            if self.drain is not None:
+                self.drain.see_off()
 
     def connect(self) -> None:
         self.session = self.broker.open(self.carrier, Origin("peer", "wire://"))
@@ -110,8 +114,10 @@ class BrokerSide(Side):
             self.broker.order(verb, int(order[2]), self.broker.fleet)
         elif still := _STILL.fullmatch(event):
             self.clock.advance(float(still[1]))
+        elif event == "the broker drains":
+            self.drain = self.broker.drain(Random(1))
         elif event == "the broker stops":
-            self.broker.close(DrainingError("the broker stops"))
+            self.broker.close(DrainingError())
         else:
             assert event == "the work is over", f"what is: {event}?"
 
@@ -166,8 +172,9 @@ class EngineSide(Side):
         if event == "the work is over":
             self.engine.worked()
         else:
-            # What is ordered reaches the engine as the broker's next line.
-            assert _ORDER.fullmatch(event), f"what is: {event}?"
+            # What is ordered or decided reaches the engine as the broker's next line.
+            known = event == "the broker drains" or _ORDER.fullmatch(event)
+            assert known, f"what is: {event}?"
 
 
 def side_for(speaker: str, conversation: str) -> Side:

@@ -311,6 +311,7 @@ def test_limits_are_those_of_the_code() -> None:
         _empty_lines_allowed(),
         MAX_UNKNOWN_VERBS - 1,
         limits.handshake,
+        limits.drain,
         limits.connections,
         FLUSH_DEADLINE,
         fleet.ENDS_KEPT,

@@ -6,11 +6,20 @@ from typing import Any
 
 import pytest
 
+from brokerproto.protocol import FLUSH_DEADLINE
 from services.broker.options import Options as BrokerOptions
 from services.engine.options import Options as EngineOptions
 from services.program.exit_status import ExitStatus
 from services.program.options import Options
-from tests.k8s.manifests import POD, arguments, container, deployed, environment, references
+from tests.k8s.manifests import (
+    DEPLOYMENT,
+    POD,
+    arguments,
+    container,
+    deployed,
+    environment,
+    references,
+)
 from tests.services.broker.controlled import Controlled, request
 
 PROGRAMS: dict[str, type[Options]] = {"broker": BrokerOptions, "engine": EngineOptions}
@@ -103,6 +112,18 @@ class Reactor:
     def callWhenRunning(self, function: object, /) -> None: ...
     def callFromThread(self, function: object, /) -> None: ...
     def stop(self) -> None: ...
+
+
+def test_broker_has_time_to_drain() -> None:
+    options = parsed("broker")
+    longest = options["drain-timeout"] + FLUSH_DEADLINE
+    assert deployed().broker["terminationGracePeriodSeconds"] >= longest + 3
+    limits = options.limits(options["max-connections"])
+    assert limits.spread(6600) == limits.spread(1) == 5
+    assert limits.spread(6700) > 5
+    told = " ".join(DEPLOYMENT.read_text(encoding="utf-8").replace("#", "").split())
+    assert "within 5 s where there are no more than 6,600, and never longer" in told
+    assert f"--drain-timeout, {options['drain-timeout']} s." in told
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

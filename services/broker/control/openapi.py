@@ -92,8 +92,7 @@ REFUSALS: Mapping[int, tuple[str, ControlError]] = {
             ),
         ),
         (
-            "The broker stops: it takes no engines (/readyz), and commands none; or there are too"
-            " many requests at one time.",
+            "Engines cannot register (/readyz) or be commanded, or too much is asked at a time.",
             ControlError(503, "the broker takes no engines now"),
         ),
     )

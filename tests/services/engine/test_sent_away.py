@@ -30,10 +30,10 @@ def test_engine_stays_until_its_slot_then_says_bye_and_comes_back_within_the_her
     rig.advance(7.4)
     transport.say("PING")
     assert {frame.partition(":")[0] for frame in transport.take()} == {"HeartBeat"}
-    assert not transport.half_closed
+    early = transport.half_closed
     rig.advance(0.2)
     assert transport.take() == ["Bye:reason=goaway"]
-    assert transport.half_closed
+    assert (early, transport.half_closed) == (False, True)
     assert rig.journal.take() == []
     transport.go()
     reason, seconds = rig.lost()

@@ -46,8 +46,8 @@ COPY --from=build /opt/broker-engine /opt/broker-engine
 ENV PATH=/opt/broker-engine/bin:$PATH
 USER 65532:65532
 EXPOSE 1337 8080
-# The first one tells the engines that the broker stops, or ends an engine's work; a second
-# one ends the process at once.
+# The first one has a broker send its engines away, or ends an engine's work; a second one
+# ends the process at once.
 STOPSIGNAL SIGTERM
 # Loopback only, as the program's own defaults: whoever opens it says so.
 CMD ["twistd", "-n", "broker"]

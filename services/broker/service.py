@@ -1,4 +1,4 @@
-"""A broker as a service: it ticks, reports, drains, and closes its connections at the end."""
+"""A broker as a service: it ticks, reports, and sends its engines away at the end."""
 
 from __future__ import annotations
 

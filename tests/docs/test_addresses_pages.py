@@ -217,7 +217,7 @@ async def test_several_addresses_are_listened_on_as_shown(tmp_path: Path) -> Non
     ]
     service: Any
     [service] = program
-    for port in service._ports:
+    for port in (*service._ports, service.control_port):
         await maybeDeferred(port.stopListening)
 
 

@@ -16,8 +16,8 @@ from tests.e2e.scene import BrokerProgram, Stage
 pytestmark = pytest.mark.e2e
 
 
-def test_broker_tells_its_engines_that_it_stops(stage: Stage) -> None:
-    broker = stage.broker()
+def test_broker_without_time_for_a_drain_tells_its_engines_that_it_stops(stage: Stage) -> None:
+    broker = stage.broker("--drain-timeout", "0")
     engines = stage.engines(broker.address, "left-behind", "--count", "10")
     broker.until(registered=10)
     witness = RawEngine.at(broker.address, "witness")
@@ -52,7 +52,7 @@ def test_impatient_signals_change_nothing_about_the_status(stage: Stage) -> None
 
 def test_broker_does_not_wait_for_the_deaf_and_the_patient(stage: Stage) -> None:
     """An engine that never closes, and a request that waits for ten minutes."""
-    broker = stage.broker()
+    broker = stage.broker("--drain-timeout", "1")
     deaf = RawEngine.at(broker.address, "deaf")
     asking = threading.Thread(target=_ask_in_vain, args=(broker.api.address,))
     asking.start()

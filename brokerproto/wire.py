@@ -150,6 +150,7 @@ _BY_VERB: dict[Sender, dict[bytes, _Layout]] = {
 }
 _OPTION_ONLY_AFTER_V = (messages.NewEngine, messages.Success)
 _WORK = (messages.DoWork, messages.Kill)
+_Pairs = dict[str, tuple[bool, bytes]]
 _NOT_A_PAIR = "an option is not key=value"
 
 
@@ -228,9 +229,13 @@ def decode(frame: bytes, sender: Sender) -> Any:
             if part.attribute:
                 values[part.attribute] = value
     if raw_options is not None:
-        values.update(_read_options(layout, raw_options))
+        pairs = _read_pairs(raw_options.split(b";"))
+        values.update(_read_options(layout, pairs))
         if layout.message in _OPTION_ONLY_AFTER_V:
             values.setdefault("v", 1)
+        # What breaks the grammar is told so, whatever else it demands.
+        if unusable is None or "command" in values:
+            _check_demands(layout, pairs)
     if unusable is not None:
         if "command" not in values:
             raise unusable
@@ -267,8 +272,7 @@ def _split(layout: _Layout, rest: bytes | None) -> tuple[list[bytes], bytes | No
     return parts[:count], (parts[count] if len(parts) > count else None)
 
 
-def _read_options(layout: _Layout, raw: bytes) -> dict[str, Any]:
-    pairs = _read_pairs(raw.split(b";"))
+def _read_options(layout: _Layout, pairs: _Pairs) -> dict[str, Any]:
     values = {
         option.attribute: option.kind.read(pairs[key][1])
         for key, option in layout.options.items()
@@ -277,15 +281,18 @@ def _read_options(layout: _Layout, raw: bytes) -> dict[str, Any]:
     if layout.labels is not None:
         labels = {key: raw for key, (_, raw) in pairs.items() if key.startswith(LABEL_PREFIX)}
         values[layout.labels] = read_labels(labels)
-    for key, (demanded, _) in pairs.items():
-        if demanded and not layout.knows(key):
-            raise VersionError("an option that is demanded is not understood")
     return values
 
 
-def _read_pairs(raw_pairs: list[bytes]) -> dict[str, tuple[bool, bytes]]:
+def _check_demands(layout: _Layout, pairs: _Pairs) -> None:
+    for key, (demanded, _) in pairs.items():
+        if demanded and not layout.knows(key):
+            raise VersionError("an option that is demanded is not understood")
+
+
+def _read_pairs(raw_pairs: list[bytes]) -> _Pairs:
     """Map each key to whether it is demanded, and to its value."""
-    pairs: dict[str, tuple[bool, bytes]] = {}
+    pairs: _Pairs = {}
     for pair in raw_pairs:
         match = grammar.PAIR.fullmatch(pair)
         if match is None:

@@ -62,6 +62,7 @@ def test_a_frame_is_read_as_its_own_side_only(message: Message) -> None:
 @example(("broker", b"DOWORK:1:command="))
 @example(("broker", b"DOWORK:x:command="))
 @example(("broker", b"KILL:256:command=c;!x=1"))
+@example(("broker", b"KILL:256:!x=1"))
 @example(("broker", b"FAILED:400:BAD_FRAME:now"))
 @example(("broker", b"FAILLED:\x00"))
 def test_spoilt_frames_are_judged_as_the_reference_does(case: tuple[wire.Sender, bytes]) -> None:

@@ -130,6 +130,15 @@ class Account:
         self.counted_at = now
         return gap
 
+    def check_resumed(self, seq: int) -> None:
+        """Make sure that a hello of the same life may go on at `seq`.
+
+        Raises:
+            SequenceRegressedError: The engine knows less than it had sent.
+        """
+        if seq < self.last:
+            raise SequenceRegressedError(f"hello at {seq} after heartbeat {self.last}")
+
     def resume(self, seq: int, now: float) -> Gap | None:
         """Go on after a new registration of the same life.
 
@@ -143,8 +152,7 @@ class Account:
         Raises:
             SequenceRegressedError: The engine knows less than it had sent.
         """
-        if seq < self.last:
-            raise SequenceRegressedError(f"hello at {seq} after heartbeat {self.last}")
+        self.check_resumed(seq)
         gap = Gap(self.last + 1, seq) if seq > self.last else None
         self.missed += seq - self.last
         self.last = seq

@@ -7,6 +7,7 @@ reactor; ``brokerproto.protocol`` brings it bytes and ticks.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterable
 from random import Random
 
@@ -23,6 +24,7 @@ from brokerproto.errors import (
     DrainingError,
     HandshakeTimeoutError,
     HeartbeatTimeoutError,
+    InternalError,
     NoMoreOrdersError,
     RemoteProtocolError,
     UnknownVerbError,
@@ -40,12 +42,12 @@ from brokerproto.liveness import (
 )
 from brokerproto.messages import Bye, Heartbeat, NewEngine, Report, Unknown
 from brokerproto.observer import Observer
-from brokerproto.stats import Stats, Tally
-from brokerproto.terms import Grant, Limits, Terms
+from brokerproto.ownership import Ground, Ownership, Probe
+from brokerproto.registrar import Registrar
+from brokerproto.stats import Stats, Tally, take_stock
+from brokerproto.terms import Limits
 
 __all__ = ["Broker"]
-
-_TERMS_SHARED = 1000
 
 
 @define(eq=False)
@@ -57,6 +59,7 @@ class Broker:
         boot: Names this start, 1 to 32 lower-case hex digits, drawn at random.
         limits: How it is set up.
         observer: Hears what happens.
+        resume_key: What the tokens are made with that give an id back; drawn at random.
 
     Attributes:
         fleet: Who is registered.
@@ -69,6 +72,7 @@ class Broker:
     boot: str
     limits: Limits = field(factory=Limits)
     observer: Observer = field(factory=Observer)
+    resume_key: bytes = field(factory=lambda: secrets.token_bytes(32), repr=False)
     fleet: Fleet = field(init=False, factory=Fleet)
     ledger: Ledger = field(init=False)
     detector: Detector[BrokerSession] = field(init=False)
@@ -76,14 +80,17 @@ class Broker:
     _admission: Admission = field(init=False)
     _dispatch: Dispatch = field(init=False)
     _drain: Drain | None = field(init=False, default=None)
+    _ownership: Ownership = field(init=False)
+    _registrar: Registrar = field(init=False)
     _origins: dict[BrokerSession, Origin] = field(init=False, factory=dict)
-    _terms: dict[Terms, Terms] = field(init=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
         self.ledger = Ledger(self.boot)
         self.detector = Detector(DetectorClock(tick_length(self.limits.interval), self.seconds()))
         self._admission = Admission(self.limits, self.tick_length)
         self._dispatch = Dispatch(self.ledger, self.detector, self.seconds, self._issued)
+        self._ownership = Ownership(self.resume_key)
+        self._registrar = Registrar(self, self._ownership)
 
     @property
     def now(self) -> float:
@@ -114,6 +121,10 @@ class Broker:
     def worst_detection(self) -> float:
         """Longest seconds from a last sign of life to LOST, at the broker's interval."""
         return worst_detection(self.limits.timeout_of(self.limits.interval), self.tick_length)
+
+    def origin_of(self, session: BrokerSession) -> Origin:
+        """Tell where a connection comes from that is open."""
+        return self._origins[session]
 
     def open(self, carrier: Carrier, origin: Origin, framing: Framing = "lines") -> BrokerSession:
         """Begin the session of a new connection.
@@ -152,6 +163,7 @@ class Broker:
         member = self.fleet.member_of(session)
         session.lose()
         self.detector.late.discard(session)
+        self._ownership.withdrawn(session)
         self._admission.left(session)
         del self._origins[session]
         self.tally.closed += 1
@@ -171,6 +183,10 @@ class Broker:
             for session, verdict in self.detector.tick(self.seconds()):
                 with apart():
                     self._judge(session, verdict)
+            # Before the handshakes: a decision that is due comes first.
+            for probe in self._ownership.running():
+                with apart():
+                    self._probed(probe)
             for session in self._admission.overdue(self.detector.horizon):
                 with apart():
                     self.end(session, HandshakeTimeoutError("not registered in time"))
@@ -192,7 +208,8 @@ class Broker:
             ExceptionGroup: What the observer raised; every session has ended.
         """
         with isolated("everybody was closed") as apart:
-            for session in list(self._origins):
+            # Nobody who waits for an id is to get it from one who is sent away.
+            for session in sorted(self._origins, key=lambda each: each.is_open):
                 with apart():
                     self.end(session, error)
 
@@ -266,6 +283,7 @@ class Broker:
             lost_time=self.detector.clock.lost_time,
             draining=self.is_draining,
         )
+        return take_stock(self.fleet, self.detector, self.tally, self.connections)
 
     def _issued(self, command: Command) -> None:
         self.observer.command_issued(command)
@@ -283,7 +301,7 @@ class Broker:
     def _follow(self, session: BrokerSession, events: Iterable[BrokerEvent]) -> None:
         for event in events:
             if isinstance(event, NewEngine):
-                self._follow(session, self._decide(session, event))
+                self._follow(session, self._registrar.decide(session))
             elif isinstance(event, Gap):
                 self._missed(session, event)
             elif isinstance(event, Heartbeat):
@@ -303,24 +321,25 @@ class Broker:
                 # A Bye shows in the session's end, a repeat in its account.
                 assert isinstance(event, (Bye, Repeat))
 
-    def _decide(self, session: BrokerSession, hello: NewEngine) -> Iterable[BrokerEvent]:
+    def _probed(self, probe: Probe) -> None:
+        """Ask a holder once more, or give up waiting for its answer."""
+        if probe.is_over(self.detector.horizon):
+            self._ownership.withdrawn(probe.newcomer)
+            self._decide_later(probe.newcomer, Ground.SILENT)
+        else:
+            probe.ask()
+
+    def _decide_later(self, session: BrokerSession, ground: Ground | None = None) -> None:
+        """Decide about one that has waited, apart from what its connection brings."""
         try:
-            member, gap = self.fleet.register(hello, session, self._origins[session], self.now)
-        except RemoteProtocolError as error:
-            return session.end(error)
-        self.tally.registrations += 1
-        terms = self.limits.grant(hello)
-        # A bound, because a stranger may wish for something else each time.
-        if terms in self._terms or len(self._terms) < _TERMS_SHARED:
-            terms = self._terms.setdefault(terms, terms)
-        self.observer.engine_registered(member)
-        if gap is not None:
-            self._missed(session, gap)
-        herd = self.limits.herd(len(self.fleet))
-        grant = Grant(terms, member.account, member.epoch, herd, self.boot)
-        events = session.accept(grant, self.now)
-        self.detector.watch(session)
-        return events
+            self._follow(session, self._registrar.decide(session, ground))
+            if session.is_over:
+                self._ended(session)
+        except Exception:
+            self.end(session, InternalError("the broker failed, the fault is its own"))
+            raise
+        finally:
+            settle(session)
 
     def _missed(self, session: BrokerSession, gap: Gap) -> None:
         self.tally.gaps += 1
@@ -336,6 +355,7 @@ class Broker:
 
     def _reported(self, session: BrokerSession, report: Report) -> None:
         self.tally.reports += 1
+        self._registrar.heard(session)
         member = self.fleet.member_of(session)
         if member is None or not self.ledger.report(
             member.engine_id, member.instance, report, self.seconds()
@@ -343,13 +363,15 @@ class Broker:
             self.tally.strange_reports += 1
 
     def _beaten(self, session: BrokerSession) -> None:
+        self._registrar.heard(session)
         member = self.fleet.member_of(session)
-        if member is not None:
+        if member is not None and member.is_plain:
             self._dispatch.beaten(member)
 
     def _ended(self, session: BrokerSession) -> None:
         """Draw the conclusions from a session that is over, and not yet gone."""
         self.detector.late.discard(session)
+        self._ownership.withdrawn(session)
         self._admission.leaving(session)
         error = session.failure
         if error is not None:
@@ -358,7 +380,7 @@ class Broker:
         if member is None:
             if error is not None:
                 engine_id = None if session.hello is None else session.hello.engine_id
-                self.observer.peer_refused(self._origins[session], engine_id, error)
+                self.observer.peer_refused(self.origin_of(session), engine_id, error)
         elif session.bye is not None:
             self._free(member, Manner.LEFT, session.bye.reason or "bye")
         elif isinstance(error, HeartbeatTimeoutError):
@@ -369,4 +391,9 @@ class Broker:
     def _free(self, member: Member, manner: Manner, cause: str) -> None:
         end = self.fleet.end(member, manner, cause, self.now, self.seconds())
         self.ledger.ended(member.engine_id, self.seconds())
-        self.observer.engine_ended(end)
+        newcomer = self._ownership.released(member.engine_id)
+        try:
+            self.observer.engine_ended(end)
+        finally:
+            if newcomer is not None:
+                self._decide_later(newcomer)

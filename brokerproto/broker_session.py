@@ -216,6 +216,7 @@ class BrokerSession:
                     timeout=grant.terms.timeout,
                     ack=grant.terms.ack or None,
                     herd=grant.herd,
+                    resume=grant.resume,
                     boot=grant.boot,
                 )
             )

@@ -57,7 +57,7 @@ class Dispatch:
         return command
 
     def beaten(self, member: Member) -> None:
-        """Take note of a heartbeat for which an attentive session was waiting."""
+        """Take note of a plain engine's heartbeat for which its session was waiting."""
         now = self.seconds()
         following = self.ledger.heartbeat(member.engine_id, now)
         if following is not None:
@@ -70,8 +70,9 @@ class Dispatch:
         # A session that ended behind the heartbeat takes nothing any more.
         if session is None or not session.is_open:
             return False
-        # A plain engine's heartbeat is the only report it ever makes.
-        session.attentive = member.is_plain
+        if member.is_plain:
+            # Its heartbeat is the only report it ever makes.
+            session.attentive = True
         if not self.ledger.write(command, member.engine_id, now):
             return False
         session.command(command.message, self.detector.clock.now)

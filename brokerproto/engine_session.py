@@ -102,6 +102,7 @@ class Wishes:
             instance=life.instance,
             interval=self.interval,
             ack=self.ack or None,
+            resume=life.resume,
             labels=self.labels,
         )
 
@@ -112,7 +113,7 @@ class Wishes:
             LocalProtocolError: The id or a label breaks the grammar, or together they
                 are too long; the text is for the one who chose them.
         """
-        longest = self.hello(Life(engine_id, "f" * 32, MAX_NUMBER))
+        longest = self.hello(Life(engine_id, "f" * 32, MAX_NUMBER, resume="f" * 32))
         excess = len(encode(longest).rstrip(b"\n")) - LIMIT_UNREGISTERED
         if excess > 0:
             raise LocalProtocolError(
@@ -130,6 +131,7 @@ class Life:
         instance: 1 to 32 lower-case hex digits, drawn at random once per start.
         seq: The number of the last heartbeat sent.
         busy: The command whose work runs.
+        resume: What the last SUCCESS said gives the id back to this life.
         reports: The last report of each of the last commands taken.
     """
 
@@ -137,6 +139,7 @@ class Life:
     instance: str
     seq: int = 0
     busy: str | None = None
+    resume: str | None = None
     reports: dict[str, Report] = field(init=False, factory=dict)
 
     def keep(self, report: Report) -> None:
@@ -329,6 +332,7 @@ class EngineSession:
         if success.interval is not None and not 1 <= success.interval <= MAX_INTERVAL:
             raise BadFrameError(f"an interval of {success.interval} s")
         self.success, self.registered_at = success, now
+        self.life.resume = success.resume
         if not self.is_plain:
             for report in self.life.reports.values():
                 self._send(report)

@@ -8,7 +8,6 @@ and account" and "Who owns an id".
 
 from __future__ import annotations
 
-import math
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from enum import Enum
@@ -17,7 +16,7 @@ from attrs import define, field, frozen
 
 from brokerproto.account import Account, Gap, Totals
 from brokerproto.broker_session import BrokerSession
-from brokerproto.errors import DuplicateIdError
+from brokerproto.errors import LocalProtocolError
 from brokerproto.messages import NO_LABELS, NewEngine
 
 __all__ = ["ENDS_KEPT", "End", "Fleet", "Manner", "Member", "Origin"]
@@ -91,6 +90,8 @@ class Member:
         epoch: How many times the id was registered.
         since: Detector seconds of the last registration.
         ends: How many of its ends are still kept.
+        takeovers: When the id was last taken over, detector seconds, oldest first; kept
+            by `brokerproto.ownership`.
     """
 
     engine_id: str
@@ -102,6 +103,11 @@ class Member:
     since: float = 0.0
     ends: int = 0
     labels: Mapping[str, str] = NO_LABELS
+    takeovers: tuple[float, ...] = ()
+
+    def continues(self, hello: NewEngine) -> bool:
+        """Whether a hello is of the life that this broker knows."""
+        return hello.instance is not None and hello.instance == self.instance
 
     @property
     def is_plain(self) -> bool:
@@ -173,7 +179,7 @@ class Fleet:
     def register(
         self, hello: NewEngine, session: BrokerSession, origin: Origin, now: float
     ) -> tuple[Member, Gap | None]:
-        """Give an id to a session, and move its account to the hello.
+        """Give a free id to a session, and move its account to the hello.
 
         Args:
             hello: What the engine said.
@@ -185,19 +191,18 @@ class Fleet:
             The member, and the numbers that its life missed since it was here last.
 
         Raises:
-            DuplicateIdError: The id is registered; `retry` says until when.
+            LocalProtocolError: The id is registered.
             SequenceRegressedError: The hello's number is below this life's last one.
         """
         engine_id = hello.engine_id
-        holder = self._registered.get(engine_id)
-        if holder is not None:
-            raise DuplicateIdError("this id is registered", _free_in(holder, now))
+        if engine_id in self._registered:
+            raise LocalProtocolError(f"{engine_id} is registered")
         member = self._gone.get(engine_id)
         gap = None
         if member is None:
             account = Account(hello.seq, now)
             member = Member(engine_id, account, hello.instance, origin)
-        elif hello.instance is not None and hello.instance == member.instance:
+        elif member.continues(hello):
             gap = member.account.resume(hello.seq, now)
         else:
             self._forgotten += member.account.totals
@@ -257,11 +262,3 @@ class Fleet:
         if member.ends == 0 and member.session is None:
             del self._gone[end.engine_id]
             self._forgotten += member.account.totals
-
-
-def _free_in(holder: Member, now: float) -> int:
-    """Return the whole seconds until `holder` would be late, at least 1."""
-    session = holder.session
-    if session is None or session.patience is None:
-        return 1
-    return max(1, math.ceil(session.seen + session.patience.late - now))

@@ -89,6 +89,10 @@ class DetectorClock:
         self.lost_time = 0.0
         self._real = real_now
 
+    def reading(self, real_now: float) -> float:
+        """Tell the time between two ticks, as the next one would: detector seconds."""
+        return self.now + min(max(0.0, real_now - self._real), 2 * self.tick)
+
     def advance(self, real_now: float) -> bool:
         """Move to `real_now`, monotonic seconds; return whether time was withheld."""
         passed = max(0.0, real_now - self._real)

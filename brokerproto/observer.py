@@ -6,6 +6,7 @@ from brokerproto.account import Gap
 from brokerproto.commands import Command
 from brokerproto.errors import RemoteProtocolError
 from brokerproto.fleet import End, Member, Origin
+from brokerproto.ownership import Ground
 
 __all__ = ["Observer"]
 
@@ -28,6 +29,13 @@ class Observer:
 
     def engine_recovered(self, member: Member) -> None:
         """A late engine was heard again."""
+
+    def engine_taken_over(self, member: Member, origin: Origin, ground: Ground) -> None:
+        """A newcomer from `origin` took an id over.
+
+        The end of its holder, with the cause 410, came just before, and the newcomer's
+        registration follows.
+        """
 
     def engine_ended(self, end: End) -> None:
         """An engine left, or was lost; its id is free."""

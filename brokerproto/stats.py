@@ -6,7 +6,11 @@ from collections import Counter
 
 from attrs import define, field, frozen
 
-__all__ = ["Stats", "Tally"]
+from brokerproto.broker_session import BrokerSession
+from brokerproto.fleet import Fleet, Manner
+from brokerproto.liveness import Detector
+
+__all__ = ["Stats", "Tally", "take_stock"]
 
 
 @define(eq=False)
@@ -16,11 +20,13 @@ class Tally:
     opened: int = 0
     closed: int = 0
     registrations: int = 0
+    probes: int = 0
     gaps: int = 0
     stale: int = 0
     unknown_verbs: int = 0
     reports: int = 0
     strange_reports: int = 0
+    takeovers: Counter[str] = field(factory=Counter)
     rejected: Counter[int] = field(factory=Counter)
     wrong_protocol: Counter[str] = field(factory=Counter)
 
@@ -39,6 +45,9 @@ class Stats:
         opened: Connections ever accepted.
         closed: Connections gone.
         registrations: Registrations ever granted.
+        takeovers: Those of them that took an id over, by why the newcomer got it:
+            ``resumed``, ``late`` or ``silent``.
+        probes: Holders of an id that were asked whether they are there.
         heartbeats: Heartbeats counted, each number once.
         missed: Numbers that never came.
         repeated: Heartbeats whose number had been counted.
@@ -62,6 +71,8 @@ class Stats:
     opened: int
     closed: int
     registrations: int
+    takeovers: dict[str, int]
+    probes: int
     heartbeats: int
     missed: int
     repeated: int
@@ -77,3 +88,48 @@ class Stats:
     strange_reports: int
     lost_time: float
     draining: bool
+
+
+def take_stock(
+    fleet: Fleet,
+    detector: Detector[BrokerSession],
+    tally: Tally,
+    *,
+    connections: int,
+    draining: bool,
+) -> Stats:
+    """Count; the cost grows with the number of ids known.
+
+    Args:
+        fleet: Who is registered.
+        detector: Who is late.
+        tally: What was counted as it happened.
+        connections: How many are open.
+        draining: Whether the engines were sent away.
+    """
+    totals = fleet.totals
+    return Stats(
+        connections=connections,
+        registered=len(fleet),
+        late=len(detector.late),
+        opened=tally.opened,
+        closed=tally.closed,
+        registrations=tally.registrations,
+        takeovers=dict(tally.takeovers),
+        probes=tally.probes,
+        heartbeats=totals.counted,
+        missed=totals.missed,
+        repeated=totals.repeated,
+        gaps=tally.gaps,
+        left=fleet.count(Manner.LEFT),
+        lost=fleet.count(Manner.LOST),
+        causes={f"{manner.value}:{cause}": n for (manner, cause), n in fleet.causes.items()},
+        rejected=dict(tally.rejected),
+        stale=tally.stale,
+        unknown_verbs=tally.unknown_verbs,
+        wrong_protocol=dict(tally.wrong_protocol),
+        reports=tally.reports,
+        strange_reports=tally.strange_reports,
+        lost_time=detector.clock.lost_time,
+        draining=draining,
+    )

@@ -59,6 +59,8 @@ class Grant:
         epoch: How many times this id was registered, from 1.
         herd: Seconds over which the fleet would come back.
         boot: Names this start of the broker, hex.
+        resume: Gives the id back to this instance, 32 hex digits; None where there is
+            no instance.
     """
 
     terms: Terms
@@ -66,6 +68,7 @@ class Grant:
     epoch: int = 1
     herd: int = 1
     boot: str | None = None
+    resume: str | None = None
 
 
 @frozen

@@ -26,6 +26,7 @@ from brokerproto.engine_session import EngineSession
 from brokerproto.errors import RemoteProtocolError
 from brokerproto.fleet import End, Member, Origin
 from brokerproto.observer import Observer
+from brokerproto.ownership import Ground
 
 __all__ = ["ManualClock", "RecordingCarrier", "RecordingObserver", "RecordingWorker", "Wire"]
 
@@ -93,6 +94,10 @@ class RecordingObserver(Observer):
     def engine_recovered(self, member: Member) -> None:
         """Note ``recovered``."""
         self.events.append(("recovered", member.engine_id, None))
+
+    def engine_taken_over(self, member: Member, origin: Origin, ground: Ground) -> None:
+        """Note ``taken over`` and the ground."""
+        self.events.append(("taken over", member.engine_id, ground.value))
 
     def engine_ended(self, end: End) -> None:
         """Note ``left`` or ``lost`` and the cause."""

@@ -19,14 +19,15 @@ OURS = ("brokerproto", "transports", "services")
 # brokerproto from the ground up: a module may use what stands on lower floors.
 FLOORS: list[set[str]] = [
     {"errors"},
-    {"messages", "grammar", "framing", "carrier", "isolation", "stats"},
+    {"messages", "grammar", "framing", "carrier", "isolation"},
     {"labels"},
     {"wire", "account", "liveness"},
     {"states", "terms", "retry"},
     {"broker_session", "engine_session"},
     {"fleet", "commands", "worklist"},
+    {"ownership", "stats"},
     {"observer", "engine", "ledger", "selection", "admission"},
-    {"dispatch", "drain"},
+    {"dispatch", "drain", "registrar"},
     {"broker"},
     {"protocol", "testing", "orders"},
 ]

@@ -9,13 +9,16 @@ from twisted.logger import Logger
 from brokerproto.account import Gap
 from brokerproto.broker import Broker
 from brokerproto.commands import Command, Step
-from brokerproto.errors import DrainingError, RemoteProtocolError
+from brokerproto.errors import DrainingError, RemoteProtocolError, SupersededError
 from brokerproto.fleet import End, Manner, Member, Origin
 from brokerproto.observer import Observer
+from brokerproto.ownership import Ground
 
 _UNFINISHED_TOLD = 10
 
 log = Logger()
+
+_TOLD = (str(DrainingError.code), str(SupersededError.code))
 
 
 class LoggingObserver(Observer):
@@ -53,10 +56,23 @@ class LoggingObserver(Observer):
         """See `Observer`."""
         log.info("{engine} is back in time", engine=member.engine_id)
 
+    def engine_taken_over(self, member: Member, origin: Origin, ground: Ground) -> None:
+        """See `Observer`."""
+        # An engine that comes back by itself is as it should be.
+        write = log.info if ground is Ground.RESUMED else log.warn
+        write(
+            "{engine} taken over from {address} by {newcomer}: {ground}",
+            engine=member.engine_id,
+            address=member.origin.address,
+            newcomer=origin.address,
+            ground=ground.value,
+            epoch=member.epoch,
+        )
+
     def engine_ended(self, end: End) -> None:
         """See `Observer`."""
-        # A broker that stops has told everybody, and says so once.
-        expected = end.manner is Manner.LEFT or end.cause == str(DrainingError.code)
+        # A broker that stops has told everybody, and says so once; a takeover is told too.
+        expected = end.manner is Manner.LEFT or end.cause in _TOLD
         write = log.debug if expected else log.warn
         write(
             "{engine} {manner}: {cause}, after {duration} s and {heartbeats} heartbeats",

@@ -11,6 +11,8 @@ from brokerproto.stats import Stats
 from brokerproto.terms import Limits
 from brokerproto.testing import ManualClock, RecordingCarrier, RecordingObserver
 
+RESUME_KEY = b"a key for tests"
+
 
 class Caller:
     """One connection to a broker.
@@ -60,7 +62,7 @@ class Bench:
         self.clock = ManualClock()
         self.observer = RecordingObserver()
         self.broker = Broker(
-            self.clock.seconds, "b0", limits or Limits(), observer or self.observer
+            self.clock.seconds, "b0", limits or Limits(), observer or self.observer, RESUME_KEY
         )
 
     def calls(self, address: str = "peer") -> Caller:

@@ -17,6 +17,7 @@ from brokerproto.errors import RemoteProtocolError
 from brokerproto.messages import Bye, Heartbeat, NewEngine, Proof, Report, Unknown
 from brokerproto.terms import Limits
 from brokerproto.wire import decode
+from tests.brokerproto.ownership_model import ModelOwnership
 
 Event = tuple[str, str, Any]
 
@@ -40,6 +41,9 @@ class Peer:
     leaves_at: float | None = None
     pings: int = 0
     unknown_verbs: int = 0
+    hello: NewEngine | None = None
+    asked_at: float = 0.0
+    waiting: list[bytes] = field(factory=list)
     said: list[str] = field(factory=list)
 
 
@@ -76,6 +80,8 @@ class ModelBroker:
 
     limits: Limits
     boot: str
+    resume_key: bytes
+    tick: float
     now: float = 0.0
     real: float = 0.0
     lost_time: float = 0.0
@@ -91,6 +97,10 @@ class ModelBroker:
     ends: Counter[str] = field(factory=Counter)
     rejected: Counter[int] = field(factory=Counter)
     counts: Counter[str] = field(factory=Counter)
+    ownership: ModelOwnership = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.ownership = ModelOwnership(self, self.resume_key, self.tick)
 
     def opened(self, address: str) -> Peer:
         peer = Peer(address, self.now)
@@ -104,9 +114,18 @@ class ModelBroker:
 
     def heard(self, peer: Peer, data: bytes, real: float) -> None:
         *frames, peer.pending = (peer.pending + data).split(b"\n")
+        self._read(peer, frames, real)
+        # All that came at once is judged before anything new is said.
+        if peer.plain and peer.where == "open":
+            self._write_next(peer, real)
+
+    def _read(self, peer: Peer, frames: list[bytes], real: float) -> None:
         for frame in frames:
             if peer.where == "over":
                 self.counts["stale"] += 1
+                continue
+            if peer.where == "held":
+                peer.waiting.append(frame)
                 continue
             try:
                 message = decode(frame, "engine")
@@ -115,9 +134,6 @@ class ModelBroker:
             else:
                 apply = self._in_hello if peer.where == "hello" else self._in_open
                 apply(peer, message, real)
-        # All that came at once is judged before anything new is said.
-        if peer.plain and peer.where == "open":
-            self._write_next(peer, real)
 
     def gone(self, peer: Peer, *, reset: bool) -> None:
         if peer.where == "open":
@@ -125,17 +141,20 @@ class ModelBroker:
         self.peers.remove(peer)
         self.counts["closed"] += 1
 
-    def ticked(self, real: float, tick: float) -> None:
+    def ticked(self, real: float) -> None:
+        longest = 2 * self.tick
         passed, self.real, before = real - self.real, real, self.now
-        self.now += min(passed, 2 * tick)
-        self.lost_time += passed - min(passed, 2 * tick)
-        self.horizon = before if passed > 2 * tick else self.now
+        self.now += min(passed, longest)
+        self.lost_time += passed - min(passed, longest)
+        self.horizon = before if passed > longest else self.now
+        for peer in list(self.peers):
+            if peer.where == "open":
+                self._judge(peer)
+        self.ownership.ticked(self.horizon)
         for peer in list(self.peers):
             waited = self.horizon - peer.opened_at
-            if peer.where == "hello" and waited >= self.limits.handshake:
+            if peer.where in ("hello", "held") and waited >= self.limits.handshake:
                 self._refuse(peer, 408)
-            elif peer.where == "open":
-                self._judge(peer)
 
     def ordered(self, command: str, verb: str, value: int, ids: list[str], real: float) -> None:
         for engine_id in ids:
@@ -156,7 +175,7 @@ class ModelBroker:
             peer.leaves_at = real + slot if peer.plain else None
             peer.said += [] if peer.plain else [f"GOAWAY:{round(slot * 1000)}:reason=drain"]
         for peer in self.peers:
-            if peer.where == "hello":
+            if peer.where in ("hello", "held"):
                 self._refuse(peer, 503)
 
     def seen_off(self, real: float) -> None:
@@ -174,21 +193,25 @@ class ModelBroker:
 
     def _in_hello(self, peer: Peer, message: Any, real: float) -> None:
         if isinstance(message, NewEngine):
-            self._register(peer, message)
+            self._greeted(peer, message, real)
         elif isinstance(message, Bye):
             peer.where = "over"
         else:
             self._refuse(peer, 405 if isinstance(message, Unknown) else 424)
 
-    def _register(self, peer: Peer, hello: NewEngine) -> None:
+    def _greeted(self, peer: Peer, hello: NewEngine, real: float) -> None:
         if hello.v == 0:
             self._refuse(peer, 426)
             return
-        peer.engine_id = name = hello.engine_id
+        peer.engine_id = hello.engine_id
+        if hello.engine_id in self.registered:
+            self.ownership.contend(peer, hello, real)
+        else:
+            self.admit(peer, hello)
+
+    def admit(self, peer: Peer, hello: NewEngine) -> None:
+        name = peer.engine_id
         life = self.lives.get(name)
-        if name in self.registered:
-            self._refuse(peer, 409)
-            return
         known = life is not None and hello.instance is not None
         missing = 0
         if life is not None and known and life.instance == hello.instance:
@@ -209,6 +232,8 @@ class ModelBroker:
             self.counts["gaps"] += 1
             self.events.append(("missed", name, missing))
         self._grant(peer, hello)
+        frames, peer.waiting = peer.waiting, []
+        self._read(peer, frames, self.real)
 
     def _grant(self, peer: Peer, hello: NewEngine) -> None:
         wish = hello.interval or 0
@@ -219,7 +244,9 @@ class ModelBroker:
         peer.ack, peer.labels = hello.ack or 0, dict(hello.labels)
         terms = f"v=1;epoch={self.epochs[peer.engine_id]};interval={peer.interval}"
         terms += f";timeout={peer.timeout}" + (f";ack={peer.ack}" if peer.ack else "")
-        options = "" if peer.plain else f":{terms};herd=1;boot={self.boot}"
+        token = self.ownership.token(peer.engine_id)
+        resume = f";resume={token}" if token else ""
+        options = "" if peer.plain else f":{terms};herd=1{resume};boot={self.boot}"
         peer.said.append("SUCCESS:Registered" + options)
 
     def _in_open(self, peer: Peer, message: Any, real: float) -> None:
@@ -238,6 +265,7 @@ class ModelBroker:
                 peer.said.append("FAILED:405")
         elif isinstance(message, Report):
             self._alive(peer)
+            self.ownership.answered(peer.engine_id)
             self._report(peer, message)
         else:
             assert isinstance(message, Heartbeat)
@@ -269,6 +297,7 @@ class ModelBroker:
             self.events.append(("missed", peer.engine_id, missing))
         if peer.ack and (beat.seq % peer.ack == 0 or missing < 0):
             peer.said.append(f"ACK:{beat.seq}")
+        self.ownership.answered(peer.engine_id)
         for aim in self._aims_at(peer, "written"):
             if peer.plain and aim.verb == "DOWORK" and real >= aim.not_before:
                 aim.step = "done"
@@ -323,6 +352,8 @@ class ModelBroker:
         was, peer.where = peer.where, "over"
         peer.said.append(f"FAILED:{code}")
         self.rejected[code] += 1
+        self.counts["stale"] += len(peer.waiting)
+        peer.waiting = []
         if was == "open":
             self._free(peer, "lost", "timeout" if code == 440 else str(code))
         else:
@@ -336,3 +367,4 @@ class ModelBroker:
         for aim in self._aims_at(peer, "queued", "written", "received", "started"):
             killed = aim.verb == "KILL" and aim.step != "queued"
             aim.step = "done" if killed else "lost"
+        self.ownership.released(peer.engine_id)

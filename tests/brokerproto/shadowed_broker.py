@@ -24,7 +24,7 @@ class ShadowedBroker(Broker):
 
     def shadow(self) -> None:
         """Begin; call it once, before anything else."""
-        self.model = ModelBroker(self.limits, self.boot)
+        self.model = ModelBroker(self.limits, self.boot, self.resume_key, self.tick_length)
         self.shadows = {}
 
     def open(self, carrier: Carrier, origin: Origin, framing: Framing = "lines") -> BrokerSession:
@@ -42,7 +42,7 @@ class ShadowedBroker(Broker):
 
     def tick(self) -> None:
         super().tick()
-        self.model.ticked(self.seconds(), self.tick_length)
+        self.model.ticked(self.seconds())
 
     def drain(self, random: Random) -> Drain:
         same = copy(random)

@@ -166,6 +166,30 @@ class BrokerMachine(RuleBasedStateMachine):
         stranger.engine_id, stranger.seq = engine_id, seq
         self._say(stranger, f"NewEngine:{engine_id}:{seq}{options}\n")
 
+    @rule(
+        data=st.data(),
+        ahead=st.sampled_from([0, 0, 1, 5, -1]),
+        token=st.sampled_from(["right", "right", "wrong", "none"]),
+        more=st.sampled_from(
+            ["", "", "HeartBeat:{id}:{next}\nHeart", "Bye\n", "oops!\n", "What\n"]
+        ),
+    )
+    def stranger_comes_again(self, data: st.DataObject, ahead: int, token: str, more: str) -> None:
+        """As somebody does whose connection the broker still believes in."""
+        stranger = self._a_stranger(data)
+        if stranger is None:
+            return
+        model, name = self.broker.model, stranger.engine_id
+        life = model.lives.get(name)
+        if life is None or life.instance is None:
+            return
+        again = self._opens()
+        again.engine_id, again.seq = name, max(0, life.settled + ahead)
+        tokens = {"right": model.ownership.token(name), "wrong": "0" * 32}
+        resume = f";resume={tokens[token]}" if token in tokens else ""
+        hello = f"NewEngine:{name}:{again.seq}:v=1;instance={life.instance};ack=1{resume}\n"
+        self._say(again, hello + more.format(id=name, next=again.seq + 1))
+
     @rule()
     def plain_engine_says_hello(self) -> None:
         self.stranger_says_hello("p", 0, "")
@@ -311,6 +335,9 @@ class BrokerMachine(RuleBasedStateMachine):
         assert stats.closed == model.counts["closed"]
         assert stats.opened == stats.closed + stats.connections
         assert stats.registrations == model.counts["registrations"]
+        assert stats.takeovers == model.ownership.takeovers
+        assert sum(stats.takeovers.values()) == stats.causes.get("lost:410", 0)
+        assert stats.probes == model.counts["probes"]
         assert stats.heartbeats == model.total("counted")
         assert stats.missed == model.total("missed")
         assert stats.repeated == model.total("repeated")

@@ -379,13 +379,14 @@ def test_engine_with_labels_that_are_none_is_not_made(labels: Mapping[str, str])
 
 
 def test_engine_is_made_only_where_every_hello_of_it_can_be_read() -> None:
-    """However high its number will be, and however long its instance."""
+    """However high its number will be, however long its instance, and with a token."""
     labels = dict.fromkeys(("a", "b", "c"), "v" * 256)
-    hello = f"NewEngine:e:{2**53 - 1}:v=1;instance={'f' * 32};ack=1"
+    hello = f"NewEngine:e:{2**53 - 1}:v=1;instance={'f' * 32};ack=1;resume={'0' * 32}"
     hello += "".join(f";label-{name}={value}" for name, value in labels.items()) + ";label-d="
     spare = 1024 - len(hello)
     engine = _engine("e", {**labels, "d": "v" * spare})
     engine.life.seq, engine.life.instance = 2**53 - 1, "f" * 32
+    engine.life.resume = "0" * 32
     carrier = RecordingCarrier()
     carrier.session = engine.open(carrier)
     assert carrier.take().decode() == hello + "v" * spare + "\n"

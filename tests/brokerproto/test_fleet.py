@@ -7,7 +7,7 @@ from attrs import evolve, fields
 
 from brokerproto.account import Gap, Totals
 from brokerproto.broker_session import BrokerSession
-from brokerproto.errors import DuplicateIdError, SequenceRegressedError
+from brokerproto.errors import LocalProtocolError, SequenceRegressedError
 from brokerproto.fleet import ENDS_KEPT, End, Fleet, Manner, Member, Origin
 from brokerproto.messages import NO_LABELS, NewEngine
 from tests.brokerproto.strategies import frame_of
@@ -62,26 +62,24 @@ def test_a_session_that_holds_no_registration_has_no_member() -> None:
     assert fleet.member_of(session) is None
 
 
-def test_an_id_in_use_is_refused_until_its_holder_would_be_late() -> None:
+def test_an_id_that_is_held_is_not_given_away() -> None:
     fleet = Fleet()
     holder, _ = register(fleet, life())
-    # LATE comes after two seconds of silence at T = 1 s.
-    for now, retry in [(0.0, 2), (0.5, 2), (1.0, 1), (1.5, 1), (2.0, 1), (9.0, 1)]:
-        with pytest.raises(DuplicateIdError) as refusal:
-            register(fleet, life(instance="b2"), now)
-        assert refusal.value.retry == retry
+    with pytest.raises(LocalProtocolError):
+        register(fleet, life(instance="b2"))
     assert fleet.get("e") is holder
     assert (holder.epoch, holder.instance, len(fleet)) == (1, "a1", 1)
 
 
-def test_a_holder_whose_session_is_over_is_free_in_a_second() -> None:
-    fleet = Fleet()
-    holder, _ = register(fleet, life())
-    assert holder.session is not None
-    holder.session.end(None)
-    with pytest.raises(DuplicateIdError) as refusal:
-        register(fleet, life(), 0.0)
-    assert refusal.value.retry == 1
+@pytest.mark.parametrize(
+    ("known", "instance", "continues"),
+    [("a1", "a1", True), ("a1", "b2", False), ("a1", None, False), (None, None, False)],
+)
+def test_a_life_is_known_by_its_instance(
+    known: str | None, instance: str | None, continues: bool
+) -> None:
+    member, _ = register(Fleet(), life(instance=known))
+    assert member.continues(life(instance=instance)) is continues
 
 
 def test_each_registration_of_an_id_raises_its_epoch() -> None:

@@ -10,7 +10,17 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from brokerproto import account, commands, engine_session, fleet, framing, labels, messages, wire
+from brokerproto import (
+    account,
+    commands,
+    engine_session,
+    fleet,
+    framing,
+    labels,
+    messages,
+    ownership,
+    wire,
+)
 from brokerproto.broker import Broker
 from brokerproto.errors import CODES, LocalProtocolError, RemoteProtocolError
 from brokerproto.grammar import MAX_NUMBER, MAX_WORK_MS
@@ -313,6 +323,8 @@ def test_limits_are_those_of_the_code() -> None:
         limits.handshake,
         limits.drain,
         limits.connections,
+        ownership.TAKEOVERS,
+        ownership.LONGEST_PROBE,
         FLUSH_DEADLINE,
         fleet.ENDS_KEPT,
         commands.COMMANDS_KEPT,

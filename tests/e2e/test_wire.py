@@ -301,7 +301,8 @@ def test_second_engine_of_an_id_is_refused_and_the_first_goes_on(scene: Scene) -
     with scene.changed_by(
         opened=3,
         registrations=2,
-        heartbeats=3,
+        heartbeats=4,
+        probes=1,
         rejected__409=1,
         left=2,
         causes__left__bye=2,
@@ -310,6 +311,8 @@ def test_second_engine_of_an_id_is_refused_and_the_first_goes_on(scene: Scene) -
         first.beat()
         with Peer.to(scene.address) as second:
             second.send("NewEngine:twin:0:v=1;instance=b")
+            assert first.frame() == "PING"
+            first.beat()
             [answer] = second.rest()
         assert re.fullmatch(r"FAILED:409:DUPLICATE_ID:[1-9]\d*:this id is registered", answer)
         first.beat()

@@ -301,6 +301,10 @@ _STATS = record(
         "opened": count("Connections ever accepted.", 4),
         "closed": count("Connections gone.", 1),
         "registrations": count("Registrations ever granted.", 4),
+        "takeovers": counts(
+            "Registrations that took an id over, by why: resumed, late, silent.", {"resumed": 1}
+        ),
+        "probes": count("Holders of an id that were asked whether they are there.", 0),
         "heartbeats": count("Heartbeats counted, each number once.", 27),
         "missed": count("Numbers that never came.", 0),
         "repeated": count("Heartbeats whose number had been counted.", 0),

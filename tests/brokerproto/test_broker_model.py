@@ -181,7 +181,8 @@ class BrokerMachine(RuleBasedStateMachine):
             return
         model, name = self.broker.model, stranger.engine_id
         life = model.lives.get(name)
-        if life is None or life.instance is None:
+        # One who spoke for an engine would spoil its account.
+        if life is None or life.instance not in ("f1", "f2"):
             return
         again = self._opens()
         again.engine_id, again.seq = name, max(0, life.settled + ahead)

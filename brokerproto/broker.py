@@ -256,34 +256,13 @@ class Broker:
 
     def stats(self) -> Stats:
         """Count; the cost grows with the number of ids known."""
-        totals = self.fleet.totals
-        tally = self.tally
-        return Stats(
+        return take_stock(
+            self.fleet,
+            self.detector,
+            self.tally,
             connections=self.connections,
-            registered=len(self.fleet),
-            late=len(self.detector.late),
-            opened=tally.opened,
-            closed=tally.closed,
-            registrations=tally.registrations,
-            heartbeats=totals.counted,
-            missed=totals.missed,
-            repeated=totals.repeated,
-            gaps=tally.gaps,
-            left=self.fleet.count(Manner.LEFT),
-            lost=self.fleet.count(Manner.LOST),
-            causes={
-                f"{manner.value}:{cause}": n for (manner, cause), n in self.fleet.causes.items()
-            },
-            rejected=dict(tally.rejected),
-            stale=tally.stale,
-            unknown_verbs=tally.unknown_verbs,
-            wrong_protocol=dict(tally.wrong_protocol),
-            reports=tally.reports,
-            strange_reports=tally.strange_reports,
-            lost_time=self.detector.clock.lost_time,
             draining=self.is_draining,
         )
-        return take_stock(self.fleet, self.detector, self.tally, self.connections)
 
     def _issued(self, command: Command) -> None:
         self.observer.command_issued(command)

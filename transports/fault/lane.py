@@ -12,15 +12,14 @@ from twisted.internet.interfaces import IDelayedCall
 
 from transports.fault.faults import Amount, Course
 
-__all__ = ["Lane"]
+__all__ = ["HEAP", "Lane"]
 
 # So that a busy lane does not keep the reactor from everybody else.
 _BYTES_PER_TURN = 64 * 1024
 _PIECES_PER_TURN = 1024
 
-# A system joins what is written in one turn into one piece. So each piece has a turn of its
-# own; but where more than this waits they are joined, or a megabyte would take a minute.
-_HEAP = 4096
+HEAP = 4096
+"""Bytes under way above which pieces are joined: a megabyte byte by byte takes too long."""
 
 # A limited lane passes on what it has a tenth of a second for, not a second's worth at once.
 _BURST_SECONDS = 0.1
@@ -38,8 +37,8 @@ class Lane:
         is_whole: Whether what is pushed at once is a message, and never cut.
 
     Attributes:
-        is_one_by_one: Whether each piece has a turn of its own, so that it is not joined
-            to others.
+        is_one_by_one: Whether each piece has a turn of its own: a system joins what is
+            written in one.
         is_frozen: Nothing passes.
         is_cut: Likewise, and neither does an end of another kind.
         is_held: Whoever is given the pieces wants none.
@@ -60,6 +59,11 @@ class Lane:
     _carry: Callable[[bytes], None] = field(init=False)
     _end: Callable[[], None] = field(init=False)
     _moved: Callable[[], None] = field(init=False)
+    _is_plain: bool = field(init=False)
+    _slice: Amount | None = field(init=False, default=None)
+    _delay: Amount | None = field(init=False, default=None)
+    _limit: float | None = field(init=False, default=None)
+    _seed: str = field(init=False, default="")
     _queue: deque[tuple[float, bytes]] | None = field(init=False, default=None)
     _taken: int = field(init=False, default=0)
     _length: int | None = field(init=False, default=None)
@@ -69,6 +73,14 @@ class Lane:
     _marks: list[tuple[int, Callable[[], None]]] = field(init=False, factory=list)
     _random: Random | None = field(init=False, default=None)
     _turn: IDelayedCall | None = field(init=False, default=None)
+    _is_pumping: bool = field(init=False, default=False)
+
+    def __attrs_post_init__(self) -> None:
+        course = self._course
+        self._is_plain = course is None
+        if course is not None:
+            self._slice, self._delay, self._limit = course.slice, course.delay, course.limit
+            self._seed = course.seed
 
     @property
     def is_open(self) -> bool:
@@ -102,7 +114,7 @@ class Lane:
 
     def push(self, data: bytes) -> None:
         """Send bytes on their way; where nothing is in it, they have passed when it returns."""
-        if self._course is None and not self._marks and not self._queue and self.is_open:
+        if self._is_plain and not self._marks and not self._queue and self.is_open:
             self._carry(data)
             return
         self.waiting += len(data)
@@ -110,14 +122,14 @@ class Lane:
 
     def push_end(self) -> None:
         """Send an end on its way, behind all that is under way."""
-        if self._course is None and not self._queue and self.is_open:
+        if self._is_plain and not self._queue and self.is_open:
             self._end()
             return
         self._append(_END)
 
     def go_on(self) -> None:
         """Look again, in a later turn, at what was stopped."""
-        if self._queue and self.is_open and self._turn is None:
+        if self._queue and self._turn is None and not self._is_pumping and self.is_open:
             self._turn = self._reactor.callLater(0, self._pump)
 
     def drop(self) -> None:
@@ -137,52 +149,61 @@ class Lane:
 
     def _pump(self, woken_for: float = 0.0) -> None:
         self._turn = None
-        # The clock may show a little less than the time that it was asked to wake at.
-        now = max(self._reactor.seconds(), woken_for)
-        pieces = 1 if self.is_one_by_one else _PIECES_PER_TURN
-        budget = _BYTES_PER_TURN
-        moved = False
-        while self._queue and self.is_open and pieces > 0 and budget > 0:
-            length = self._length = self._next_length() if self._length is None else self._length
-            if self._due > now:
-                self._turn = self._reactor.callLater(self._due - now, self._pump, self._due)
-                break
-            pieces, budget, moved = pieces - 1, budget - length, True
-            self._pass_on(length)
-        else:
+        self._is_pumping = True
+        try:
+            # The clock may show a little less than the time that it was asked to wake at.
+            moved = self._pass_on_due(max(self._reactor.seconds(), woken_for))
+        finally:
+            self._is_pumping = False
+        if self._length is None or not self.is_open:
             self.go_on()
+        else:
+            seconds = max(0.0, self._due - self._reactor.seconds())
+            self._turn = self._reactor.callLater(seconds, self._pump, self._due)
         if moved:
             self._moved()
+
+    def _pass_on_due(self, now: float) -> bool:
+        """Pass on what is due, but no more than a turn's worth; tell whether anything was."""
+        pieces = most = 1 if self.is_one_by_one else _PIECES_PER_TURN
+        budget = _BYTES_PER_TURN
+        while self._queue and self.is_open and pieces > 0 and budget > 0:
+            length = self._length
+            if length is None:
+                length = self._length = self._next_length()
+            if self._due > now:
+                break
+            pieces -= 1
+            budget -= length
+            self._pass_on(length)
+        return pieces < most
 
     def _next_length(self) -> int:
         """Cut the next piece, and find out when it is due."""
         assert self._queue
-        arrived, data = self._queue[0]
+        due, data = self._queue[0]
         length = len(data) - self._taken
-        course = self._course
-        if not self._is_whole and length:
-            if course is not None and course.slice is not None:
-                heap = self.waiting // _HEAP if self.is_one_by_one else 0
-                while self._cut_at <= self.passed + heap:
-                    self._cut_at += int(self._drawn(course, course.slice))
+        if length and not self._is_whole:
+            if self._slice is not None:
+                while self._cut_at <= self.passed + self.waiting // HEAP:
+                    self._cut_at += int(self._drawn(self._slice))
                 length = min(length, self._cut_at - self.passed)
-            if course is not None and course.limit is not None:
-                length = min(length, max(1, int(course.limit * _BURST_SECONDS)))
+            if self._limit is not None:
+                length = min(length, max(1, int(self._limit * _BURST_SECONDS)))
             if self._marks:
                 length = min(length, self._marks[0][0] - self.passed)
-        due = arrived
-        if course is not None and course.limit is not None:
-            due = self._free_at = max(arrived, self._free_at) + length / course.limit
-        if course is not None and course.delay is not None:
-            due += self._drawn(course, course.delay)
+        if self._limit is not None:
+            due = self._free_at = max(due, self._free_at) + length / self._limit
+        if self._delay is not None:
+            due += self._drawn(self._delay)
         self._due = max(self._due, due)
         return length
 
-    def _drawn(self, course: Course, amount: Amount) -> float:
+    def _drawn(self, amount: Amount) -> float:
         if amount.low == amount.high:
             return amount.low
         if self._random is None:
-            self._random = Random(course.seed)  # noqa: S311 - it is to be foreseen
+            self._random = Random(self._seed)  # noqa: S311 - it is to be foreseen
         return amount.at(self._random.random())
 
     def _pass_on(self, length: int) -> None:

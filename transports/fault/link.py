@@ -134,7 +134,7 @@ class Link:
             return
         self._broken = True
         self._in.drop()
-        self._out.lane.drop()
+        self._out.drop()
         if self.is_gone:
             self._lose_later(Failure(ConnectionLost()))
         else:
@@ -261,7 +261,7 @@ class Link:
             return
         self.disconnecting = self._aborted = True
         self._in.drop()
-        self._out.lane.drop()
+        self._out.drop()
         if self.is_gone or self._out.lane.is_cut:
             self._lose_later(Failure(ConnectionAborted()))
         elif not self._broken:

@@ -62,6 +62,7 @@ class Outgoing:
     is_ended: bool = field(init=False, default=False)
     _half_passed: bool = field(init=False, default=False)
     _end_queued: bool = field(init=False, default=False)
+    _is_over: bool = field(init=False, default=False)
     _is_full: bool = field(init=False, default=False)
     _producer: Any = field(init=False, default=None)
     _streaming: bool = field(init=False, default=False)
@@ -136,11 +137,19 @@ class Outgoing:
 
     def settle_later(self) -> None:
         """Look in a later turn whether all that was written has gone."""
-        if self._turn is None and self.link.connected:
+        if self._turn is None and self.link.connected and not self._is_over:
             self._turn = self._reactor.callLater(0, self._settle)
 
+    def drop(self) -> None:
+        """Forget what was written, and wait for nothing any more."""
+        self.lane.drop()
+        self._is_over = True
+        if self._turn is not None:
+            self._turn.cancel()
+            self._turn = None
+
     def stop(self) -> None:
-        """Be over: nobody is asked for more, and nothing is told any more."""
+        """Ask nobody for more, and tell nothing any more; what waits may still go."""
         if self._turn is not None:
             self._turn.cancel()
             self._turn = None

@@ -7,7 +7,7 @@ from transports.registry import BUILT_IN
 
 __all__ = ["SCHEMES", "engine_address"]
 
-SCHEMES = f"{', '.join(BUILT_IN)}, and those of installed packages"
+SCHEMES = f"{', '.join(BUILT_IN)}, and those of installed packages; fault+ before any of them"
 """Which schemes there are, for ``--help``."""
 
 

@@ -25,10 +25,11 @@ from services.engine.plugin import engine_program
 from tests.docs.page import ROOT, Page
 from transports import URI, InvalidURIError, transport_for
 from transports.reasons import dial_reason
-from transports.registry import BUILT_IN
+from transports.registry import BUILT_IN, PREFIXES
 
 ADDRESSES = Page.of("docs/reference/addresses.md")
-SCHEMES = {scheme: Page.of(f"docs/reference/transports/{scheme}.md") for scheme in BUILT_IN}
+NAMES = sorted([*BUILT_IN, *(prefix.removesuffix("+") for prefix in PREFIXES)])
+SCHEMES = {name: Page.of(f"docs/reference/transports/{name}.md") for name in NAMES}
 PAGES = [ADDRESSES, *SCHEMES.values()]
 
 HEADINGS = [
@@ -43,12 +44,19 @@ HEADINGS = [
 # What stands for an address, or is the beginning of one.
 FORMS = {
     *("tcp://host:port", "tcp://*", "tcp://127.0.0.1", "ipc://", "tcp://", "inproc://"),
-    *("twisted:", "twisted:string", "twisted:tcp:...", "twisted:unix:...", "ipc:///path"),
+    *(
+        "fault+tcp://host:port",
+        "twisted:",
+        "twisted:string",
+        "twisted:tcp:...",
+        "twisted:unix:...",
+        "ipc:///path",
+    ),
     # How the control API names a peer.
     "inproc://broker#1",
 }
 SPAN = re.compile(r"`([^`\n]+)`")
-AN_ADDRESS = re.compile(rf"({'|'.join(BUILT_IN)}|http):\S+")
+AN_ADDRESS = re.compile(rf"(fault\+)?({'|'.join(BUILT_IN)}|http):\S+")
 
 MAKERS: dict[str, tuple[Any, Any]] = {
     "broker": (BrokerOptions, broker_program),
@@ -83,14 +91,19 @@ MISTAKES = [(line, said) for line, said in examples() if not said.startswith("..
 
 def test_there_is_a_page_for_each_scheme_of_ours() -> None:
     folder = ROOT / "docs/reference/transports"
-    assert sorted(path.stem for path in folder.glob("*.md")) == sorted(BUILT_IN)
+    assert sorted(path.stem for path in folder.glob("*.md")) == NAMES
     rows = ADDRESSES.table("scheme", "address", "reaches", "options", "page")
-    assert {row[0] for row in rows} == set(BUILT_IN)
+    rows_of_schemes = ["tcp", "ipc", "inproc", "twisted"]
+    assert set(rows_of_schemes) == set(BUILT_IN)
+    assert [row[0].replace("`", "") for row in rows] == [
+        *rows_of_schemes,
+        "fault+ before any of them",
+    ]
     for scheme, *_, link in rows:
-        assert f"(transports/{scheme}.md)" in link
+        assert f"(transports/{scheme.split('+')[0]}.md)" in link
 
 
-@pytest.mark.parametrize("scheme", BUILT_IN)
+@pytest.mark.parametrize("scheme", NAMES)
 def test_pages_of_schemes_have_the_same_headings(scheme: str) -> None:
     assert SCHEMES[scheme].headings[1:] == HEADINGS
 
@@ -137,14 +150,14 @@ def test_string_to_connect_to_is_one(text: str) -> None:
         assert any(reason in exc.problem for reason in ELSEWHERE), exc
 
 
-@pytest.mark.parametrize("scheme", ["tcp", "ipc", "inproc"])
+@pytest.mark.parametrize("scheme", ["tcp", "ipc", "inproc", "fault"])
 def test_what_a_table_says_of_an_address_is_so(scheme: str) -> None:
     header = ("address", "to listen", "to connect")
     for text, _, connect in SCHEMES[scheme].section("Address").table(*header):
         uri = URI.parse(text)
         transport = transport_for(uri.scheme)
         transport.server_endpoint(reactor, uri)
-        if connect == "refused":
+        if connect in ("refused", "with another string"):
             with pytest.raises(InvalidURIError):
                 transport.client_endpoint(reactor, uri)
         else:
@@ -195,7 +208,9 @@ def say(line: str, said: str, capfd: pytest.CaptureFixture[str]) -> None:
 
 
 async def test_several_addresses_are_listened_on_as_shown(tmp_path: Path) -> None:
-    [(line, said)] = [each for each in examples() if each not in MISTAKES]
+    [(line, said)] = [
+        each for each in examples() if each not in MISTAKES and "fault+" not in each[0]
+    ]
     shown = re.findall(r"Z \[broker\] accepting engines on (\S+)$", said, re.MULTILINE)
     _, _, _, *arguments = shlex.split(line)
     assert shown == [word for word in arguments if not word.startswith("--")]
@@ -237,6 +252,9 @@ def test_reasons_of_a_unix_socket_are_what_an_engine_says() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the page tells of Linux")
 def test_numbers_are_those_of_the_code() -> None:
+    from transports.fault.lane import HEAP
+    from transports.fault.outgoing import HIGH_WATER as UNDER_WAY
+    from transports.fault.transport import DIAL_TIMEOUT as UNANSWERED
     from transports.inproc_stream import HIGH_WATER
     from transports.ipc import LONGEST_NAME
     from transports.tcp import BACKLOG
@@ -245,6 +263,12 @@ def test_numbers_are_those_of_the_code() -> None:
         assert f"{BACKLOG:,} connections wait" in SCHEMES[scheme].text
     assert f"at most {LONGEST_NAME} bytes; 103" in SCHEMES["ipc"].text
     assert f"at {HIGH_WATER // 1024} KiB" in SCHEMES["inproc"].text
+    for told in (
+        f"up to {UNDER_WAY // 1024} KiB are",
+        f"than {HEAP // 1024} KiB wait",
+        f"for {UNANSWERED:g} s, unless",
+    ):
+        assert told in SCHEMES["fault"].text.replace("\n", " ")
 
 
 # Without more; on a loopback interface; with a domain.
@@ -266,3 +290,35 @@ def test_what_is_local_is_so() -> None:
                 for argument in ("1", "interface=127.0.0.1", "domain=UNIX")
             )
             assert local.startswith(LOCAL[plain, loopback, domain])
+
+
+def test_table_of_faults_has_all_of_them() -> None:
+    from transports.fault.options import OPTIONS
+
+    rows = SCHEMES["fault"].section("Options").table("option", "value", "meaning")
+    assert [row[0] for row in rows] == list(OPTIONS)
+
+
+def test_code_that_is_shown_makes_an_endpoint() -> None:
+    [block] = [block for block in SCHEMES["fault"].blocks if block.info == "python"]
+    made: dict[str, Any] = {"reactor": reactor}
+    exec(block.text, made)
+    assert str(made["endpoint"].uri) == "tcp://127.0.0.1:1337"
+
+
+async def test_broker_says_where_it_accepts_engines_with_faults() -> None:
+    [(line, said)] = [each for each in examples() if each not in MISTAKES and "fault+" in each[0]]
+    [shown] = re.findall(r"accepting engines on (\S+)$", said, re.MULTILINE)
+    assert shown in shlex.split(line)
+    options = BrokerOptions({})
+    options.parseOptions(
+        ["--listen", shown.replace(":1337", ":0"), "--control", "http://127.0.0.1:0"]
+    )
+    with capturedLogs() as events:
+        program = broker_program(reactor, options)
+    [told] = [event["address"] for event in events if "accepting" in event["log_format"]]
+    assert re.sub(r":\d+", ":1337", told) == shown
+    service: Any
+    [service] = program
+    for port in service._ports:
+        await maybeDeferred(port.stopListening)

@@ -66,12 +66,51 @@ def test_unknown_scheme_is_told_the_known_ones() -> None:
     with pytest.raises(InvalidURIError) as caught:
         transport_for("carrier")
     assert caught.value.text == "carrier://"
-    assert "inproc, ipc, tcp, twisted" in caught.value.problem
+    assert "inproc, ipc, tcp, twisted, and fault+ before any" in caught.value.problem
+
+
+@pytest.mark.parametrize("scheme", ["inproc", "ipc", "tcp", "twisted"])
+def test_prefix_of_ours_stands_before_any_scheme(scheme: str) -> None:
+    transport = transport_for(f"fault+{scheme}")
+    assert verifyObject(ITransport, transport)
+    assert transport.scheme == f"fault+{scheme}"
+    assert transport.framing == "lines"
+    assert transport_for(f"fault+{scheme}") is transport
+
+
+def test_prefix_stands_before_other_packages_schemes_and_cannot_be_taken(install: Install) -> None:
+    install(GOOD)
+    install(
+        GOOD.replace('"pigeon"', '"fault+pigeon"'),
+        scheme="fault+pigeon",
+        module="dove_post",
+        of="dovecote",
+    )
+    assert type(transport_for("fault+pigeon")).__name__ == "FaultTransport"
+    assert transport_for("fault+pigeon").framing == "message"
+
+
+@pytest.mark.parametrize(
+    ("scheme", "says"),
+    [
+        ("fault+carrier", "no transport has this scheme"),
+        ("fault+fault+tcp", "stands before another scheme, and once"),
+        ("fault+", "no transport has this scheme"),
+    ],
+)
+def test_prefix_before_nothing_is_refused_by_the_name_that_was_given(
+    scheme: str, says: str
+) -> None:
+    with pytest.raises(InvalidURIError) as caught:
+        transport_for(scheme)
+    assert caught.value.text == f"{scheme}://"
+    assert says in caught.value.problem
 
 
 def test_other_package_adds_a_scheme(install: Install) -> None:
     install(GOOD)
-    assert registry.known_schemes() == ["inproc", "ipc", "pigeon", "tcp", "twisted"]
+    alone = ["inproc", "ipc", "pigeon", "tcp", "twisted"]
+    assert registry.known_schemes() == [*(f"fault+{scheme}" for scheme in alone), *alone]
     assert "pigeon_post" not in sys.modules
     assert transport_for("pigeon").framing == "message"
     assert transport_for("pigeon") is sys.modules["pigeon_post"].transport

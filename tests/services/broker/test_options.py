@@ -144,7 +144,7 @@ def test_address_that_its_transport_cannot_use_is_a_mistake(
 
 def test_help_names_the_schemes() -> None:
     text = " ".join(str(Options({})).split())
-    assert "Schemes: inproc, ipc, tcp, twisted, and those of installed packages." in text
+    assert "those of installed packages; fault+ before any of them." in text
 
 
 def test_same_address_twice_is_a_mistake(capfd: pytest.CaptureFixture[str]) -> None:

@@ -112,7 +112,7 @@ def test_host_is_a_name_or_an_address(capfd: pytest.CaptureFixture[str], host: s
 
 def test_help_names_the_schemes() -> None:
     text = " ".join(str(Options({})).split())
-    assert "Schemes: inproc, ipc, tcp, twisted, and those of installed packages." in text
+    assert "those of installed packages; fault+ before any of them." in text
 
 
 def test_host_may_be_any_kind_of_name_or_address() -> None:

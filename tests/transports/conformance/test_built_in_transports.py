@@ -15,7 +15,7 @@ from twisted.internet import reactor
 
 from transports import URI
 from transports.conformance import LAWS, Law, Subject, check
-from transports.registry import BUILT_IN
+from transports.registry import BUILT_IN, PREFIXES
 
 # Less than a test has, so that a law which is stuck says itself what it waited for.
 TIMEOUT = 300
@@ -56,7 +56,7 @@ def loopback(uri: URI) -> str:
 def loopback_of_twisted(uri: URI) -> str:
     """Dial as one of Twisted's client strings, which are not those of its servers."""
     port = uri.opaque.split(":")[1]
-    return f"twisted:tcp:127.0.0.1:{port}"
+    return f"{uri.scheme}:tcp:127.0.0.1:{port}"
 
 
 WITHOUT_ABSTRACT_NAMES = "" if sys.platform == "linux" else "only Linux has abstract names"
@@ -68,6 +68,14 @@ ROWS = [
     Row("ipc://{folder}/s", 2),
     Row(f"ipc://@brokerproto-{os.getpid()}", 3, reason_to_skip=WITHOUT_ABSTRACT_NAMES),
     Row("twisted:tcp:0:interface=127.0.0.1", 3, loopback_of_twisted),
+    Row("fault+tcp://127.0.0.1:0", 0),
+    Row("fault+tcp://127.0.0.1:0?slice=1", 0),
+    Row("fault+tcp://127.0.0.1:0?delay=5", 0),
+    Row("fault+inproc://name", 3),
+    Row("fault+inproc://name?slice=1-1000&delay=5&jitter=5", 3),
+    Row("fault+ipc://{folder}/s", 2),
+    Row("fault+ipc://{folder}/s?delay=5&limit=4000000", 2),
+    Row("fault+twisted:tcp:0:interface=127.0.0.1", 3, loopback_of_twisted),
 ]
 
 
@@ -89,4 +97,5 @@ def test_no_more_laws_are_left_out_than_concern_the_address(row: Row, tmp_path: 
 
 
 def test_every_transport_of_ours_is_examined() -> None:
-    assert {URI.parse(row.address.format(folder="/f")).scheme for row in ROWS} == set(BUILT_IN)
+    schemes = {URI.parse(row.address.format(folder="/f")).scheme for row in ROWS}
+    assert schemes == {*BUILT_IN, *(prefix + each for prefix in PREFIXES for each in BUILT_IN)}

@@ -17,7 +17,6 @@ from twisted.internet.interfaces import (
     IConsumer,
     IHalfCloseableProtocol,
     IHandshakeListener,
-    IProtocol,
     IPushProducer,
     ITransport,
 )
@@ -60,12 +59,12 @@ class Link:
         transport: What it stands on.
         is_gone: Whether that has ended.
         connected: True until the protocol is told that the connection is lost.
-        disconnecting: True from `loseConnection` or `abortConnection` on.
+        disconnecting: True from ``loseConnection`` or ``abortConnection`` on.
     """
 
     _reactor: Any
     number: int
-    protocol: IProtocol
+    protocol: Any
     _plan: Plan
     _is_whole: bool = False
     _switch: Switch | None = None
@@ -179,8 +178,7 @@ class Link:
 
     def handshakeCompleted(self) -> None:
         """See `IHandshakeListener`."""
-        protocol: Any = self.protocol
-        protocol.handshakeCompleted()
+        self.protocol.handshakeCompleted()
 
     def dataReceived(self, data: bytes) -> None:
         """See `IProtocol`."""

@@ -130,6 +130,7 @@ class Life:
         engine_id: Its id.
         instance: 1 to 32 lower-case hex digits, drawn at random once per start.
         seq: The number of the last heartbeat sent.
+        settled: The highest number that a broker has acknowledged.
         busy: The command whose work runs.
         resume: What the last SUCCESS said gives the id back to this life.
         reports: The last report of each of the last commands taken.
@@ -138,6 +139,7 @@ class Life:
     engine_id: str
     instance: str
     seq: int = 0
+    settled: int = 0
     busy: str | None = None
     resume: str | None = None
     reports: dict[str, Report] = field(init=False, factory=dict)
@@ -339,6 +341,7 @@ class EngineSession:
         self._beat_at = now + self.random.uniform(0, self.interval)
 
     def _acknowledged(self, ack: Ack, now: float) -> None:
+        self.life.settled = max(self.life.settled, min(ack.seq, self.life.seq))
         if self._sent is not None and ack.seq >= self._sent[0]:
             self.rtt_us = round((now - self._sent[1]) * 1_000_000)
             self._sent = None

@@ -108,6 +108,7 @@ class Runner(EngineObserver):
     Attributes:
         engine: The present life.
         sent: Heartbeats sent in earlier lives.
+        untold: How many of these no ACK has settled.
     """
 
     engine_id: str
@@ -119,6 +120,7 @@ class Runner(EngineObserver):
     random: Random = field(factory=Random)
     engine: Engine = field(init=False)
     sent: int = field(init=False, default=0)
+    untold: int = field(init=False, default=0)
     _policy: RetryPolicy = field(init=False)
     _client: ClientService = field(init=False)
     _protocol: EngineProtocol | None = field(init=False, default=None)
@@ -143,10 +145,25 @@ class Runner(EngineObserver):
         stopped: Deferred[None] = self._client.stopService()
         return stopped
 
+    def die(self) -> Deferred[None]:
+        """Vanish, as a process that is killed does; fires when the connection is gone."""
+        self._stopping = True
+        self.work.stop()
+        transport: Any = None if self._protocol is None else self._protocol.transport
+        if transport is not None:
+            transport.abortConnection()
+        stopped: Deferred[None] = self._client.stopService()
+        return stopped
+
     @property
     def heartbeats_sent(self) -> int:
         """Heartbeats sent in all lives."""
         return self.sent + self.engine.life.seq
+
+    @property
+    def heartbeats_untold(self) -> int:
+        """Heartbeats of all lives that no ACK has settled; their brokers may know of them."""
+        return self.untold + self.engine.life.seq - self.engine.life.settled
 
     def make_protocol(self, framing: Framing) -> EngineProtocol:
         """Make the protocol of the next connection."""
@@ -198,6 +215,7 @@ class Runner(EngineObserver):
     def _be_born(self) -> None:
         if hasattr(self, "engine"):
             self.sent += self.engine.life.seq
+            self.untold += self.engine.life.seq - self.engine.life.settled
         self._born_at = self.dialler.reactor.seconds()
         life = Life(self.engine_id, secrets.token_hex(8))
         self.engine = Engine(

@@ -149,11 +149,15 @@ class Runner(EngineObserver):
         """Vanish, as a process that is killed does; fires when the connection is gone."""
         self._stopping = True
         self.work.stop()
+        self.hang_up()
+        stopped: Deferred[None] = self._client.stopService()
+        return stopped
+
+    def hang_up(self) -> None:
+        """Abort the connection, where there is one."""
         transport: Any = None if self._protocol is None else self._protocol.transport
         if transport is not None:
             transport.abortConnection()
-        stopped: Deferred[None] = self._client.stopService()
-        return stopped
 
     @property
     def heartbeats_sent(self) -> int:

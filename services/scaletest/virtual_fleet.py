@@ -39,6 +39,10 @@ class VirtualEngine:
         session = self.runner.engine.session
         return session is not None and session.is_open
 
+    def hang_up(self) -> None:
+        """Have it lose its connection, as by a fault of its own machine."""
+        self.runner.hang_up()
+
 
 @define(eq=False)
 class VirtualFleet:

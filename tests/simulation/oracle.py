@@ -16,6 +16,7 @@ from tests.simulation.world import OFFSET, STEP, Event
 _WAITS = (0.5, 2.25, 4.25, 8.25, 15.25)
 _DIAL = 5.0
 _PROBE = 2.0
+_ANSWER_AGAIN = 0.25
 _NEVER = math.inf
 
 
@@ -27,7 +28,9 @@ class Foretold:
         is_connected: Whether the engine believes so.
         is_held: Whether the broker believes that somebody holds the id.
         is_ghost: Whether whoever holds it cannot be heard any more.
+        was_dropped: Whether that is a connection which the broker may yet hear of.
         is_cut: Whether nothing comes through.
+        is_claimed: Whether a stranger waits for what it says.
         has_spoken: Whether something waits to come through.
         seen: The broker's time of the last sign of life.
     """
@@ -37,6 +40,7 @@ class Foretold:
     is_connected: bool = False
     is_held: bool = False
     is_ghost: bool = False
+    was_dropped: bool = False
     is_cut: bool = False
     has_spoken: bool = False
     is_late: bool = False
@@ -49,7 +53,9 @@ class Foretold:
     dial_at: float = _NEVER
     dialling_until: float = _NEVER
     tries: int = 0
+    asked_at: float = -_NEVER
     probed_at: float = _NEVER
+    is_claimed: bool = False
     takeovers: list[float] = field(factory=list)
 
 
@@ -90,6 +96,7 @@ class Oracle:
         engine = self.engines.setdefault(engine_id, Foretold(engine_id, is_alive=False))
         engine.instance += 1
         engine.is_alive, engine.is_cut, engine.has_spoken = True, False, False
+        engine.was_dropped = False
         engine.tries, engine.dial_at = 0, self.now
         self._act(engine)
 
@@ -99,7 +106,8 @@ class Oracle:
         self._die(engine)
 
     def die(self, engine: Foretold) -> None:
-        if engine.is_connected and engine.is_held and not engine.is_cut:
+        is_holder = engine.is_held and engine.holder == engine.instance
+        if engine.is_connected and is_holder and not engine.is_cut:
             self._end(engine, "lost: reset")
         engine.is_ghost = engine.is_held
         self._die(engine)
@@ -112,7 +120,7 @@ class Oracle:
 
     def drop(self, engine: Foretold) -> None:
         if engine.is_connected:
-            engine.is_ghost = engine.is_held
+            engine.is_ghost = engine.was_dropped = engine.is_held
             self._disconnected(engine)
 
     def cut(self, engine: Foretold) -> None:
@@ -120,6 +128,8 @@ class Oracle:
 
     def heal(self, engine: Foretold) -> None:
         engine.is_cut = False
+        if engine.is_ghost and engine.was_dropped:
+            self._end(engine, "lost: reset")
         if engine.is_connected and not engine.is_held:
             self._disconnected(engine)
         elif engine.is_connected and (engine.has_spoken or engine.is_late):
@@ -129,8 +139,10 @@ class Oracle:
             self._act(engine)
 
     def claim(self, engine: Foretold) -> None:
-        self._heard(engine, self.now)
-        self._note(f"{engine.engine_id} refused: 409", self.now)
+        if engine.is_claimed:
+            self._note(f"{engine.engine_id} refused: 409", self.now)
+        engine.is_claimed = True
+        self._ask(engine, self.now)
 
     def stand_still(self) -> None:
         self.stands_still = True
@@ -138,7 +150,7 @@ class Oracle:
     def go_on(self) -> None:
         self.stands_still = False
         for engine in self._living():
-            if engine.is_connected and not engine.is_cut:
+            if engine.is_connected and not engine.is_cut and engine.probed_at == _NEVER:
                 if not engine.is_held or engine.is_ghost:
                     self._hello(engine)
                 elif engine.has_spoken:
@@ -151,12 +163,12 @@ class Oracle:
         self._events.append((when, event))
 
     def _end(self, engine: Foretold, how: str, when: float | None = None) -> None:
-        engine.is_held = engine.is_ghost = engine.is_late = False
+        engine.is_held = engine.is_ghost = engine.was_dropped = engine.is_late = False
         self._note(f"{engine.engine_id} {how}", self.now if when is None else when)
 
     def _die(self, engine: Foretold) -> None:
         engine.is_alive = engine.is_connected = False
-        engine.dial_at = engine.dialling_until = engine.beat_at = _NEVER
+        engine.dial_at = engine.dialling_until = engine.beat_at = engine.probed_at = _NEVER
 
     def _disconnected(self, engine: Foretold) -> None:
         if self.now - engine.joined_at >= 30 and engine.beat_at < _NEVER:
@@ -197,7 +209,7 @@ class Oracle:
                 self._wait(engine, 60)
                 return
             if engine.holder != engine.instance and not engine.is_late:
-                engine.probed_at = self.clock
+                engine.probed_at = self.clock + min(self.now - self._ticked_at, 1.0)
                 return
             self._take_over(engine, self.now)
         self._register(engine, self.now)
@@ -213,8 +225,18 @@ class Oracle:
         engine.seen, engine.joined_at, engine.beat_at = self.clock, when, when + 5
         self._note(f"{engine.engine_id} registered, epoch {engine.epoch}", when)
 
+    def _ask(self, engine: Foretold, when: float) -> None:
+        """Send a PING to an engine, which may answer."""
+        answers = engine.is_connected and not engine.is_cut and not engine.is_ghost
+        if answers and when - engine.asked_at >= _ANSWER_AGAIN:
+            engine.asked_at = when
+            self._heard(engine, when)
+
     def _heard(self, engine: Foretold, when: float) -> None:
         engine.seen, engine.has_spoken = self.clock, False
+        if engine.is_claimed:
+            engine.is_claimed = False
+            self._note(f"{engine.engine_id} refused: 409", when)
         if engine.is_late:
             engine.is_late = False
             self._note(f"{engine.engine_id} recovered", when)
@@ -235,9 +257,10 @@ class Oracle:
             elif engine.is_held and silence >= 16 and not engine.is_late:
                 engine.is_late = True
                 self._note(f"{engine.engine_id} late after {self.clock - engine.seen:g} s", when)
-                if engine.is_connected and not engine.is_cut and not engine.is_ghost:
-                    self._heard(engine, when)
+                self._ask(engine, when)
         for engine in self.engines.values():
+            if engine.is_claimed:
+                self._ask(engine, when)
             if horizon - engine.probed_at >= _PROBE:
                 self._take_over(engine, when)
                 self._register(engine, when)

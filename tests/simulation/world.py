@@ -181,4 +181,5 @@ class _Stranger(Protocol):
     hello = b""
 
     def connectionMade(self) -> None:
+        assert self.transport is not None
         self.transport.write(self.hello)

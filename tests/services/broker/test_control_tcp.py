@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import io
+import socket
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from brokerproto.broker import Broker
 from services.broker.control import control_site
+from services.broker.control.progress import hold_little, taken
 from tests.services.broker.controlled import CHUNKED, Answer, Controlled, chunks, request, split
 
 
 class Client(Protocol):
     """Collects what a server says, until the connection is gone."""
 
-    def __init__(self) -> None:
+    def __init__(self, made: Deferred[Client] | None = None) -> None:
+        self._made = made
         self.received = io.BytesIO()
         self.ended: Deferred[bytes] = Deferred()
         self.answered: Deferred[None] = Deferred()
+
+    def connectionMade(self) -> None:
+        if self._made is not None:
+            self._made.callback(self)
 
     def dataReceived(self, data: bytes) -> None:
         self.received.write(data)
@@ -132,3 +140,37 @@ async def test_client_that_goes_away_over_tcp_leaves_no_timer(abort: bool) -> No
         while waits():
             await deferLater(real, 0.005)
     controlled.engines["a"].reports("done")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts what was acknowledged")
+async def test_what_is_read_shows_before_the_kernel_has_room_for_more() -> None:
+    from twisted.internet import reactor
+
+    real: Any = reactor
+    factory: Any = Factory.forProtocol(Client)
+    made: Deferred[Client] = Deferred()
+    factory.buildProtocol = lambda _: Client(made)
+    factory.noisy = False
+    port = real.listenTCP(0, factory, interface="127.0.0.1")
+    with socket.socket() as reader:
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        reader.connect(("127.0.0.1", port.getHost().port))
+        server = await made
+        line: Any = server.transport
+        hold_little(line)
+        line.write(b"x" * 4_000_000)
+        standing: list[object] = []
+        # It stands still when it has been the same for a while.
+        while len(standing) < 20 or len(set(standing[-20:])) > 1:
+            await deferLater(real, 0.01)
+            standing.append(taken(line))
+        held, _ = cast(Any, standing[-1])
+        assert 3_000_000 < held < 4_000_000
+        reader.recv(4096)
+        while taken(line) == standing[-1]:
+            await deferLater(real, 0.01)
+            reader.recv(1024)
+        assert cast(Any, taken(line))[0] == held
+        line.abortConnection()
+        await server.ended
+    await port.stopListening()

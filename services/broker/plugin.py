@@ -40,7 +40,7 @@ def makeService(options: Options) -> IService:
 def broker_program(reactor: Any, options: Options) -> ProgramService:
     """Make the whole program on a given reactor; see `makeService`."""
     # Here, because klein takes as long to import as all the rest.
-    from services.broker.control import control_site
+    from services.broker.control import control_site, slowed
 
     program = ProgramService(reactor, options)
     connections, asking = _room(options["max-connections"])
@@ -64,7 +64,8 @@ def broker_program(reactor: Any, options: Options) -> ProgramService:
         rate=options["control-rate"],
         health=program.health,
     )
-    address, service.control_port = _listen(reactor, options["control"], site)
+    address, port = _listen(reactor, options["control"], site)
+    service.control_port = slowed(port, reactor)
     log.info("control API on {address}", address=address)
     log.info(
         "a heartbeat is due each {interval} s; lost after {timeout} s of silence,"

@@ -3,7 +3,8 @@
 What it promises its users stands in the control API's reference.
 """
 
+from services.broker.control.doorway import slowed
 from services.broker.control.routes import control_resource
 from services.broker.control.site import control_site
 
-__all__ = ["control_resource", "control_site"]
+__all__ = ["control_resource", "control_site", "slowed"]

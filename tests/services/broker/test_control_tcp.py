@@ -17,7 +17,8 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from brokerproto.broker import Broker
-from services.broker.control import control_site
+from services.broker.control import control_site, slowed
+from services.broker.control.doorway import BATCH
 from services.broker.control.progress import hold_little, taken
 from tests.services.broker.controlled import CHUNKED, Answer, Controlled, chunks, request, split
 
@@ -174,3 +175,34 @@ async def test_what_is_read_shows_before_the_kernel_has_room_for_more() -> None:
         line.abortConnection()
         await server.ended
     await port.stopListening()
+
+
+async def test_few_are_accepted_in_one_turn_however_many_come() -> None:
+    from twisted.internet import reactor
+
+    real: Any = reactor
+    made: list[Client] = []
+
+    class Clients(Factory):
+        noisy = False
+
+        def buildProtocol(self, addr: object) -> Client:
+            made.append(Client())
+            return made[-1]
+
+    door: Any = slowed(real.listenTCP(0, Clients(), interface="127.0.0.1"), real)
+    comers = [socket.create_connection(("127.0.0.1", door.getHost().port)) for _ in range(29)]
+    accepted = []
+    for _ in range(4):
+        before = len(made)
+        door.doRead()
+        accepted.append(len(made) - before)
+    assert accepted == [BATCH, BATCH, BATCH, 29 - 3 * BATCH]
+    comers.append(socket.create_connection(("127.0.0.1", door.getHost().port)))
+    while len(made) < 30:
+        await deferLater(real, 0.005)
+    for comer in comers:
+        comer.close()
+    for client in made:
+        await client.ended
+    await door.stopListening()

@@ -15,6 +15,7 @@ from attrs import define, field
 
 from brokerproto.account import Gap, Repeat
 from brokerproto.admission import Admission
+from brokerproto.brake import Brake
 from brokerproto.broker_session import BrokerEvent, BrokerSession, Foreign, Recovered, Stale
 from brokerproto.carrier import Carrier, settle
 from brokerproto.commands import Command, Key, Verb
@@ -36,6 +37,7 @@ from brokerproto.ledger import Ledger
 from brokerproto.liveness import (
     Detector,
     DetectorClock,
+    Patience,
     Verdict,
     tick_length,
     worst_detection,
@@ -65,6 +67,7 @@ class Broker:
         fleet: Who is registered.
         ledger: The commands.
         detector: Who is late.
+        brake: Whether so many are late that the broker suspects itself.
         tally: What has been counted.
     """
 
@@ -76,6 +79,7 @@ class Broker:
     fleet: Fleet = field(init=False, factory=Fleet)
     ledger: Ledger = field(init=False)
     detector: Detector[BrokerSession] = field(init=False)
+    brake: Brake[BrokerSession] = field(init=False)
     tally: Tally = field(init=False, factory=Tally)
     _admission: Admission = field(init=False)
     _dispatch: Dispatch = field(init=False)
@@ -88,7 +92,9 @@ class Broker:
         self.ledger = Ledger(self.boot)
         self.detector = Detector(DetectorClock(tick_length(self.limits.interval), self.seconds()))
         self._admission = Admission(self.limits, self.tick_length)
-        self._dispatch = Dispatch(self.ledger, self.detector, self.seconds, self._issued)
+        interval, timeout = self.limits.interval, self.limits.timeout_of(self.limits.interval)
+        self.brake = Brake(self.detector, interval, Patience.of(interval, timeout))
+        self._dispatch = Dispatch(self.ledger, self.brake, self.seconds, self._issued)
         self._ownership = Ownership(self.resume_key)
         self._registrar = Registrar(self, self._ownership)
 
@@ -150,6 +156,8 @@ class Broker:
         """Take what a connection delivered; what is owed then waits in the session."""
         was_over = session.is_over
         self._follow(session, session.receive_data(data, self.now))
+        if session.terms is not None:
+            self.brake.heard = self.now
         if session.is_over and not was_over:
             self._ended(session)
 
@@ -162,7 +170,7 @@ class Broker:
         """
         member = self.fleet.member_of(session)
         session.lose()
-        self.detector.late.discard(session)
+        self.brake.over(session)
         self._ownership.withdrawn(session)
         self._admission.left(session)
         del self._origins[session]
@@ -180,7 +188,11 @@ class Broker:
             ExceptionGroup: What the observer raised; everybody has been judged.
         """
         with isolated("silence was judged") as apart:
-            for session, verdict in self.detector.tick(self.seconds()):
+            was_on = self.brake.since
+            verdicts = self.brake.tick(self.seconds(), len(self.fleet))
+            with apart():
+                self._tell_of_brake(was_on)
+            for session, verdict in verdicts:
                 with apart():
                     self._judge(session, verdict)
             # Before the handshakes: a decision that is due comes first.
@@ -258,7 +270,7 @@ class Broker:
         """Count; the cost grows with the number of ids known."""
         return take_stock(
             self.fleet,
-            self.detector,
+            self.brake,
             self.tally,
             connections=self.connections,
             draining=self.is_draining,
@@ -266,6 +278,12 @@ class Broker:
 
     def _issued(self, command: Command) -> None:
         self.observer.command_issued(command)
+
+    def _tell_of_brake(self, was_on: float | None) -> None:
+        if was_on is None and self.brake.is_on:
+            self.observer.brake_applied(len(self.detector.late), len(self.fleet))
+        elif was_on is not None and not self.brake.is_on:
+            self.observer.brake_released(self.seconds() - was_on, self.brake.evicted_of_late)
 
     def _judge(self, session: BrokerSession, verdict: Verdict) -> None:
         if verdict is Verdict.LOST:
@@ -327,7 +345,7 @@ class Broker:
             self.observer.engine_missed(member, gap)
 
     def _recovered(self, session: BrokerSession) -> None:
-        self.detector.late.discard(session)
+        self.brake.recovered(session)
         member = self.fleet.member_of(session)
         if member is not None:
             self.observer.engine_recovered(member)
@@ -349,7 +367,7 @@ class Broker:
 
     def _ended(self, session: BrokerSession) -> None:
         """Draw the conclusions from a session that is over, and not yet gone."""
-        self.detector.late.discard(session)
+        self.brake.over(session)
         self._ownership.withdrawn(session)
         self._admission.leaving(session)
         error = session.failure

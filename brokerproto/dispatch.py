@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable
 
 from attrs import define
 
+from brokerproto.brake import Brake
 from brokerproto.broker_session import BrokerSession
 from brokerproto.carrier import settle
 from brokerproto.commands import Command, Key, Target, Verb
 from brokerproto.fleet import Member
 from brokerproto.isolation import isolated
 from brokerproto.ledger import Ledger
-from brokerproto.liveness import Detector
 
 __all__ = ["Dispatch"]
 
@@ -27,13 +27,13 @@ class Dispatch:
 
     Args:
         ledger: The commands.
-        detector: Who is late.
+        brake: Who is late.
         seconds: A monotonic clock.
         issued: Hears of each command before it is written.
     """
 
     ledger: Ledger
-    detector: Detector[BrokerSession]
+    brake: Brake[BrokerSession]
     seconds: Callable[[], float]
     issued: Callable[[Command], object]
 
@@ -75,7 +75,7 @@ class Dispatch:
             session.attentive = True
         if not self.ledger.write(command, member.engine_id, now):
             return False
-        session.command(command.message, self.detector.clock.now)
+        session.command(command.message, self.brake.detector.clock.now)
         if session.pings == 0:
-            self.detector.late.discard(session)
+            self.brake.recovered(session)
         return True

@@ -198,7 +198,7 @@ class Detector(Generic[W]):
         self._ring = DeadlineRing(self.clock.tick)
 
     def watch(self, session: W) -> None:
-        """Begin to judge `session`; once is enough for its whole life."""
+        """Begin to judge `session`; once is enough until it is LOST."""
         if session.patience is not None:
             self._look_again(session, session.seen + session.patience.late)
 
@@ -228,6 +228,8 @@ class Detector(Generic[W]):
                 continue
             silence = now - session.seen
             if silence >= patience.lost:
+                session.pings = 2
+                self.late.add(session)
                 verdicts.append((session, Verdict.LOST))
                 continue
             if silence < patience.late:

@@ -40,6 +40,12 @@ class Observer:
     def engine_ended(self, end: End) -> None:
         """An engine left, or was lost; its id is free."""
 
+    def brake_applied(self, late: int, registered: int) -> None:
+        """So many of the registered engines are late that the broker suspects itself."""
+
+    def brake_released(self, seconds: float, evicted: int) -> None:
+        """After `seconds` no more are late than may be; so many were LOST meanwhile."""
+
     def peer_refused(
         self, origin: Origin, engine_id: str | None, error: RemoteProtocolError
     ) -> None:

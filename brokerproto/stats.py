@@ -6,9 +6,9 @@ from collections import Counter
 
 from attrs import define, field, frozen
 
+from brokerproto.brake import Brake
 from brokerproto.broker_session import BrokerSession
 from brokerproto.fleet import Fleet, Manner
-from brokerproto.liveness import Detector
 
 __all__ = ["Stats", "Tally", "take_stock"]
 
@@ -62,6 +62,10 @@ class Stats:
         reports: Reports taken.
         strange_reports: Reports that fitted no command.
         lost_time: Seconds in which the broker did not run.
+        brake: Whether so many are late that the broker suspects itself.
+        brake_since: Monotonic seconds since when the brake is on; None while it is off.
+        brakes: How many times it went on.
+        evicted: Engines LOST whose LOST it had put off.
         draining: Whether it has sent its engines away.
     """
 
@@ -87,12 +91,16 @@ class Stats:
     reports: int
     strange_reports: int
     lost_time: float
+    brake: bool
+    brake_since: float | None
+    brakes: int
+    evicted: int
     draining: bool
 
 
 def take_stock(
     fleet: Fleet,
-    detector: Detector[BrokerSession],
+    brake: Brake[BrokerSession],
     tally: Tally,
     *,
     connections: int,
@@ -102,7 +110,7 @@ def take_stock(
 
     Args:
         fleet: Who is registered.
-        detector: Who is late.
+        brake: Who is late, and whether too many are.
         tally: What was counted as it happened.
         connections: How many are open.
         draining: Whether the engines were sent away.
@@ -111,7 +119,7 @@ def take_stock(
     return Stats(
         connections=connections,
         registered=len(fleet),
-        late=len(detector.late),
+        late=len(brake.detector.late),
         opened=tally.opened,
         closed=tally.closed,
         registrations=tally.registrations,
@@ -130,6 +138,10 @@ def take_stock(
         wrong_protocol=dict(tally.wrong_protocol),
         reports=tally.reports,
         strange_reports=tally.strange_reports,
-        lost_time=detector.clock.lost_time,
+        lost_time=brake.detector.clock.lost_time,
+        brake=brake.is_on,
+        brake_since=brake.since,
+        brakes=brake.times,
+        evicted=brake.evicted,
         draining=draining,
     )

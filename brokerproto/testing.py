@@ -21,6 +21,7 @@ from attrs import define, field
 from brokerproto.account import Gap
 from brokerproto.broker import Broker
 from brokerproto.broker_session import BrokerSession
+from brokerproto.commands import Command
 from brokerproto.engine import Engine
 from brokerproto.engine_session import EngineSession
 from brokerproto.errors import RemoteProtocolError
@@ -102,6 +103,18 @@ class RecordingObserver(Observer):
     def engine_ended(self, end: End) -> None:
         """Note ``left`` or ``lost`` and the cause."""
         self.events.append((end.manner.value, end.engine_id, end.cause))
+
+    def brake_applied(self, late: int, registered: int) -> None:
+        """Note ``brake applied`` and how many are late."""
+        self.events.append(("brake applied", "", late))
+
+    def brake_released(self, seconds: float, evicted: int) -> None:
+        """Note ``brake released`` and how many were lost meanwhile."""
+        self.events.append(("brake released", "", evicted))
+
+    def command_issued(self, command: Command) -> None:
+        """Note ``issued`` and the verb; in place of an engine's id the command's."""
+        self.events.append(("issued", command.command, command.verb))
 
     def peer_refused(
         self, origin: Origin, engine_id: str | None, error: RemoteProtocolError

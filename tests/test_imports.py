@@ -22,7 +22,7 @@ FLOORS: list[set[str]] = [
     {"messages", "grammar", "framing", "carrier", "isolation"},
     {"labels"},
     {"wire", "account", "liveness"},
-    {"states", "terms", "retry"},
+    {"states", "terms", "retry", "brake"},
     {"broker_session", "engine_session"},
     {"fleet", "commands", "worklist"},
     {"ownership", "stats"},

@@ -85,6 +85,23 @@ class LoggingObserver(Observer):
             address=end.origin.address,
         )
 
+    def brake_applied(self, late: int, registered: int) -> None:
+        """See `Observer`."""
+        log.warn(
+            "the brake is on: {late} of {registered} engines are late, and the broker suspects"
+            " itself; few are declared lost",
+            late=late,
+            registered=registered,
+        )
+
+    def brake_released(self, seconds: float, evicted: int) -> None:
+        """See `Observer`."""
+        log.warn(
+            "the brake is off after {seconds} s; {evicted} engines were declared lost meanwhile",
+            seconds=round(seconds, 1),
+            evicted=evicted,
+        )
+
     def peer_refused(
         self, origin: Origin, engine_id: str | None, error: RemoteProtocolError
     ) -> None:

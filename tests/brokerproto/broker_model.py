@@ -7,7 +7,7 @@ all of them where the library has rings, buckets and shared terms.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from random import Random
 from typing import Any
 
@@ -17,6 +17,7 @@ from brokerproto.errors import RemoteProtocolError
 from brokerproto.messages import Bye, Heartbeat, NewEngine, Proof, Report, Unknown
 from brokerproto.terms import Limits
 from brokerproto.wire import decode
+from tests.brokerproto.brake_model import ModelBrake
 from tests.brokerproto.ownership_model import ModelOwnership
 
 Event = tuple[str, str, Any]
@@ -98,9 +99,13 @@ class ModelBroker:
     rejected: Counter[int] = field(factory=Counter)
     counts: Counter[str] = field(factory=Counter)
     ownership: ModelOwnership = field(init=False)
+    brake: ModelBrake[Peer] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.ownership = ModelOwnership(self, self.resume_key, self.tick)
+        interval = self.limits.interval
+        timeout = max(4 * interval, 2 * interval + 2)
+        self.brake = ModelBrake(interval, min(1.5 * interval + 1, timeout / 2), timeout)
 
     def opened(self, address: str) -> Peer:
         peer = Peer(address, self.now)
@@ -134,6 +139,8 @@ class ModelBroker:
             else:
                 apply = self._in_hello if peer.where == "hello" else self._in_open
                 apply(peer, message, real)
+        if peer.interval:
+            self.brake.heard = self.now
 
     def gone(self, peer: Peer, *, reset: bool) -> None:
         if peer.where == "open":
@@ -141,15 +148,13 @@ class ModelBroker:
         self.peers.remove(peer)
         self.counts["closed"] += 1
 
-    def ticked(self, real: float) -> None:
+    def ticked(self, real: float, stayed: Collection[Peer]) -> None:
         longest = 2 * self.tick
         passed, self.real, before = real - self.real, real, self.now
         self.now += min(passed, longest)
         self.lost_time += passed - min(passed, longest)
-        self.horizon = before if passed > longest else self.now
-        for peer in list(self.peers):
-            if peer.where == "open":
-                self._judge(peer)
+        judged, self.horizon = self.horizon, before if passed > longest else self.now
+        self._judge_all(self.horizon - judged, stayed)
         self.ownership.ticked(self.horizon)
         for peer in list(self.peers):
             waited = self.horizon - peer.opened_at
@@ -164,6 +169,7 @@ class ModelBroker:
             if peer.plain and verb == "DOWORK" and len(self._aims_at(peer, "queued")) >= 16:
                 aim.step, aim.error = "failed", "queue-full"
             self.aims[command, engine_id] = aim
+        self.events.append(("issued", command, verb))
         for engine_id in ids:
             self._write_next(self.registered[engine_id], real)
 
@@ -273,6 +279,7 @@ class ModelBroker:
 
     def _alive(self, peer: Peer) -> None:
         peer.seen = max(self.now, peer.excused)
+        self.brake.waiting.pop(peer, None)
         if peer.pings:
             peer.pings = 0
             self.events.append(("recovered", peer.engine_id, None))
@@ -302,17 +309,32 @@ class ModelBroker:
             if peer.plain and aim.verb == "DOWORK" and real >= aim.not_before:
                 aim.step = "done"
 
-    def _judge(self, peer: Peer) -> None:
+    def _judge_all(self, passed: float, stayed: Collection[Peer]) -> None:
+        registered = list(self.registered.values())
+        lost = [peer for peer in registered if self._is_lost(peer)]
+        brake, now = self.brake, self.horizon
+        change = brake.switch(now, len(self.late), len(registered))
+        if change is not None:
+            count = len(self.late) if brake.on else brake.evicted_of_late
+            self.events.append((f"brake {change}", "", count))
+        gone = [peer for peer in registered if peer not in stayed]
+        for peer in brake.lost(lost, now) + brake.turns(now, passed, len(registered), gone):
+            self._refuse(peer, 440)
+
+    def _is_lost(self, peer: Peer) -> bool:
+        """Judge one that is not put off; whoever may still be waited for is late at most."""
+        if peer in self.brake.waiting:
+            return False
         silence = self.horizon - peer.seen
         late = min(1.5 * peer.interval + 1, peer.timeout / 2)
         pings = 0 if silence < late else 1 if silence < (late + peer.timeout) / 2 else 2
-        if silence >= peer.timeout:
-            self._refuse(peer, 440)
-        elif pings > peer.pings:
+        if silence < peer.timeout and pings > peer.pings:
             if not peer.pings:
                 self.events.append(("late", peer.engine_id, silence))
+                self.brake.late_now(self.horizon, peer.timeout)
             peer.pings = pings
             peer.said += [] if peer.plain else ["PING"]
+        return silence >= peer.timeout
 
     def _aims_at(self, peer: Peer, *steps: str) -> list[Aim]:
         return [
@@ -334,6 +356,7 @@ class ModelBroker:
                 aim.not_before = real + max(1.0, aim.value / 1000)
                 peer.excused = max(self.now, peer.excused) + aim.value / 1000
                 peer.seen, peer.pings = peer.excused, 0
+                self.brake.waiting.pop(peer, None)
 
     def _report(self, peer: Peer, report: Report) -> None:
         self.counts["reports"] += 1
@@ -361,6 +384,7 @@ class ModelBroker:
 
     def _free(self, peer: Peer, manner: str, cause: str) -> None:
         peer.where = "over"
+        self.brake.waiting.pop(peer, None)
         del self.registered[peer.engine_id]
         self.ends[f"{manner}:{cause}"] += 1
         self.events.append((manner, peer.engine_id, cause))

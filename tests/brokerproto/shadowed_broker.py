@@ -42,7 +42,8 @@ class ShadowedBroker(Broker):
 
     def tick(self) -> None:
         super().tick()
-        self.model.ticked(self.seconds())
+        stayed = [self.shadows[member.session] for member in self.fleet if member.session]
+        self.model.ticked(self.seconds(), stayed)
 
     def drain(self, random: Random) -> Drain:
         same = copy(random)

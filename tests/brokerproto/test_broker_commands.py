@@ -191,7 +191,7 @@ def test_a_plain_engine_that_ends_in_one_segment_with_its_heartbeat_gets_no_comm
     assert "DOWORK:0" not in said
     assert (steps(first), steps(second)) == ({"p": "done"}, {"p": "lost"})
     cause = "left" if offence == "Bye" else "lost"
-    assert [event[0] for event in bench.hears()] == ["registered", cause]
+    assert [event[0] for event in bench.hears()] == ["registered", "issued", "issued", cause]
 
 
 def test_what_waited_for_a_plain_engine_is_lost_with_it(bench: Bench) -> None:
@@ -264,7 +264,7 @@ def test_an_engine_at_work_for_long_is_never_late() -> None:
     fleet.engines["a"].worked()
     fleet.passes(20)
     assert [*busy, session.busy] == [command.command, None]
-    assert fleet.observer.events == [("registered", "a", 1)]
+    assert fleet.observer.events == [("registered", "a", 1), ("issued", "b0-1", "DOWORK")]
     assert fleet.broker.stats().missed == 0
     assert steps(command) == {"a": "done"}
 

@@ -22,6 +22,8 @@ TOLD = (
     "engine_ended",
     "command_issued",
     "peer_refused",
+    "brake_applied",
+    "brake_released",
 )
 
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from random import Random
 
-from attrs import define
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    RuleBasedStateMachine,
     initialize,
     invariant,
     precondition,
@@ -28,7 +26,7 @@ from brokerproto.testing import (
     RecordingWorker,
     Wire,
 )
-from tests.brokerproto.broker_model import Peer
+from tests.brokerproto.crowd import CrowdMachine, Stranger
 from tests.brokerproto.shadowed_broker import ShadowedBroker
 
 # The tick at an interval of one second; exact in binary, so that the run lands on
@@ -37,18 +35,7 @@ TICK = 0.25
 IDS = ("a", "b", "c")
 
 
-@define(eq=False)
-class Stranger:
-    """A connection on which the test itself says what it likes."""
-
-    session: BrokerSession
-    carrier: RecordingCarrier
-    shadow: Peer
-    engine_id: str = ""
-    seq: int = 0
-
-
-class BrokerMachine(RuleBasedStateMachine):
+class BrokerMachine(CrowdMachine):
     """Three engines come and go; strangers say this and that; time passes."""
 
     @initialize(seed=st.integers(0, 99), cap=st.sampled_from([4, 50, 50]), crowded=st.booleans())
@@ -162,9 +149,9 @@ class BrokerMachine(RuleBasedStateMachine):
         ),
     )
     def stranger_says_hello(self, engine_id: str, seq: int, options: str) -> None:
-        stranger = self._opens()
+        stranger = self.opens()
         stranger.engine_id, stranger.seq = engine_id, seq
-        self._say(stranger, f"NewEngine:{engine_id}:{seq}{options}\n")
+        self.say(stranger, f"NewEngine:{engine_id}:{seq}{options}\n")
 
     @rule(
         data=st.data(),
@@ -184,12 +171,12 @@ class BrokerMachine(RuleBasedStateMachine):
         # One who spoke for an engine would spoil its account.
         if life is None or life.instance not in ("f1", "f2"):
             return
-        again = self._opens()
+        again = self.opens()
         again.engine_id, again.seq = name, max(0, life.settled + ahead)
         tokens = {"right": model.ownership.token(name), "wrong": "0" * 32}
         resume = f";resume={tokens[token]}" if token in tokens else ""
         hello = f"NewEngine:{name}:{again.seq}:v=1;instance={life.instance};ack=1{resume}\n"
-        self._say(again, hello + more.format(id=name, next=again.seq + 1))
+        self.say(again, hello + more.format(id=name, next=again.seq + 1))
 
     @rule()
     def plain_engine_says_hello(self) -> None:
@@ -201,9 +188,9 @@ class BrokerMachine(RuleBasedStateMachine):
         )
     )
     def stranger_says_something_else(self, frame: str) -> None:
-        self._say(self._opens(), frame)
+        self.say(self.opens(), frame)
 
-    def _opens(self) -> Stranger:
+    def opens(self) -> Stranger:
         carrier = RecordingCarrier()
         session = self.broker.open(carrier, Origin(f"peer{len(self.strangers)}", "wire://"))
         carrier.session = session
@@ -211,7 +198,7 @@ class BrokerMachine(RuleBasedStateMachine):
         self.strangers.append(stranger)
         return stranger
 
-    def _say(self, stranger: Stranger, text: str, cut: int = 0) -> None:
+    def say(self, stranger: Stranger, text: str, cut: int = 0) -> None:
         for part in (text[:cut], text[cut:]):
             self.broker.receive_data(stranger.session, part.encode())
 
@@ -234,7 +221,7 @@ class BrokerMachine(RuleBasedStateMachine):
         for step in steps:
             stranger.seq = max(0, stranger.seq + step)
             text += f"HeartBeat:{stranger.engine_id}:{stranger.seq}\n"
-        self._say(stranger, text + bad, cut)
+        self.say(stranger, text + bad, cut)
 
     @rule(ticks=st.sampled_from([1, 3, 4]), bad=st.sampled_from(["", "", "oops!\n", "Bye\n"]))
     def plain_engines_beat_after_a_while(self, ticks: int, bad: str) -> None:
@@ -242,7 +229,7 @@ class BrokerMachine(RuleBasedStateMachine):
         for stranger in self.strangers:
             if stranger.session.is_open and stranger.shadow.plain:
                 stranger.seq += 1
-                self._say(stranger, f"HeartBeat:{stranger.engine_id}:{stranger.seq}\n{bad}")
+                self.say(stranger, f"HeartBeat:{stranger.engine_id}:{stranger.seq}\n{bad}")
 
     @rule(
         data=st.data(),
@@ -262,7 +249,7 @@ class BrokerMachine(RuleBasedStateMachine):
     def stranger_goes_on(self, data: st.DataObject, frame: str) -> None:
         stranger = self._a_stranger(data)
         if stranger is not None:
-            self._say(stranger, f"{frame}\n")
+            self.say(stranger, f"{frame}\n")
 
     @rule(data=st.data(), reset=st.booleans())
     def stranger_goes(self, data: st.DataObject, reset: bool) -> None:
@@ -286,12 +273,16 @@ class BrokerMachine(RuleBasedStateMachine):
     @rule(ticks=st.integers(1, 20))
     def time_passes(self, ticks: int) -> None:
         for _ in range(ticks):
-            self.clock.advance(TICK)
-            for engine_id, wire in self.wires.items():
-                if engine_id not in self.asleep and wire.engine_side.due <= self.clock.now:
-                    wire.engine_side.tick(self.clock.now)
-            self._exchange()
-            self._tick()
+            self.passes()
+
+    def passes(self) -> None:
+        """Let a tick pass, with all that is due in it."""
+        self.clock.advance(TICK)
+        for engine_id, wire in self.wires.items():
+            if engine_id not in self.asleep and wire.engine_side.due <= self.clock.now:
+                wire.engine_side.tick(self.clock.now)
+        self._exchange()
+        self._tick()
 
     @rule(ticks=st.integers(1, 100))
     def the_broker_stands_still(self, ticks: int) -> None:

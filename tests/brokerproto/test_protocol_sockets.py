@@ -185,7 +185,11 @@ async def test_an_engine_and_a_broker_meet_on_a_socket(listening: Listening) -> 
     listening.broker.order("KILL", 3, list(listening.broker.fleet))
     await until(lambda: worker.exit_code is not None)
     await until(lambda: listening.broker.connections == 0)
-    assert listening.observer.events == [("registered", "a", 1), ("left", "a", "killed")]
+    assert listening.observer.events == [
+        ("registered", "a", 1),
+        ("issued", "b0-1", "KILL"),
+        ("left", "a", "killed"),
+    ]
 
 
 async def test_a_refused_peer_hears_why_however_much_it_still_says(

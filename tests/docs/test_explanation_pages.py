@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import doctest
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from brokerproto.brake import evictions, most_late
 from brokerproto.liveness import Patience, tick_length, worst_detection
 from brokerproto.terms import Limits
+from tests.brokerproto.simulated_fleet import SimulatedFleet
 from tests.docs.page import ROOT, Page
 from tests.docs.replay import BrokerSide, replay, side_for
 
 LIVENESS = Page.of("docs/explanation/liveness.md")
 ACCOUNT = Page.of("docs/explanation/account.md")
+TICK = 0.25
 PAGES = sorted(ROOT.glob("docs/explanation/*.md"))
 
 
@@ -69,6 +73,47 @@ def test_worst_detection_is_the_sum_of_its_parts() -> None:
         assert timeout == Limits(interval=int(interval)).timeout_of(int(interval))
         assert ticks == [tick_length(interval)] * 3
         assert worst == timeout + sum(ticks) == worst_detection(timeout, ticks[0])
+
+
+def test_brakes_limits_are_those_of_the_code() -> None:
+    rows = LIVENESS.section("The brake").table(
+        "registered engines", "may be late", "lost per second while the brake is on"
+    )
+    assert rows
+    for row in rows:
+        engines, late, lost = map(int, row)
+        assert (late, lost) == (most_late(engines), evictions(engines))
+
+
+def test_mishaps_end_as_the_page_says() -> None:
+    rows = LIVENESS.section("The brake").table("what happens", "lost by timeout", "brake")
+    assert len(rows) == 3
+    for happens, lost, brake in rows:
+        found = re.fullmatch(r"(60 %|all) are cut off for (\d+) s, then healed", happens)
+        assert found is not None
+        fleet = SimulatedFleet(300)
+        fleet.cut(f"e{number}" for number in range(180 if found[1] == "60 %" else 300))
+        fleet.passes(int(found[2]))
+        since = fleet.stats.brake_since
+        assert since is not None
+        fleet.heal()
+        while fleet.stats.brake:
+            fleet.passes(TICK)
+        on = fleet.clock.now - since
+        fleet.passes(10)
+        assert (fleet.stats.causes.get("lost:timeout", 0), fleet.stats.registered) == (
+            int(lost),
+            300,
+        )
+        assert brake == f"on for {on:g} s"
+
+
+def test_rack_without_power_is_lost_in_the_time_that_the_page_says() -> None:
+    fleet = SimulatedFleet(300)
+    fleet.cut(f"e{number}" for number in range(180))
+    fleet.passes(150)
+    assert fleet.stats.registered == 120
+    assert "lost piece by piece within two and a half minutes" in " ".join(LIVENESS.text.split())
 
 
 HEADER = ("frame", "epoch", "sent", "counted", "missed", "counted in all", "missed in all")

@@ -21,9 +21,9 @@ UNRATED = ("--control-rate", "0")
 COMPLAINTS = ("error", "critical")
 
 _NEIGHBOURS = 3
-_NOW = {"connections", "registered", "late"}
+_NOW = {"connections", "registered", "late", "brake"}
 # What says how the broker is set up, and what depends on the machine's load.
-_NO_COUNT = {"uptime", "boot", "interval", "timeout", "process"}
+_NO_COUNT = {"uptime", "boot", "interval", "timeout", "process", "brake_since"}
 _UNEXACT = {"lost_time"}
 
 

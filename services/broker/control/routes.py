@@ -193,7 +193,7 @@ class ControlAPI:
     @ENDPOINTS.add("/stats", Answer("Stats"))
     def stats(self, _: Asked) -> Payload:
         """Tell what was counted."""
-        return stats_view(self.broker, self._started, self._health.figures)
+        return stats_view(self.broker, self._started, self._dates, self._health.figures)
 
     @ENDPOINTS.add("/healthz", Answer("Status"))
     def healthz(self, _: Asked) -> Payload:

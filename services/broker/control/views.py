@@ -275,13 +275,16 @@ _END = record(
 )
 
 
-def stats_view(broker: Broker, started: float, figures: Figures) -> dict[str, Any]:
+def stats_view(
+    broker: Broker, started: float, clock: WallClock, figures: Figures
+) -> dict[str, Any]:
     """Show what a broker has counted since `started`, its own monotonic seconds."""
     counted = asdict(broker.stats())
     counted["lost_time"] = round(counted["lost_time"], 3)
-    limits = broker.limits
+    limits, since = broker.limits, counted["brake_since"]
     return {
         **counted,
+        "brake_since": None if since is None else clock.date(since),
         "rejected": {str(code): n for code, n in sorted(counted["rejected"].items())},
         "uptime": round(broker.seconds() - started, 3),
         "boot": broker.boot,
@@ -319,6 +322,16 @@ _STATS = record(
         "reports": count("Reports taken.", 16),
         "strange_reports": count("Reports that fitted no command.", 0),
         "lost_time": number("Seconds in which the broker did not run.", 0.0),
+        "brake": flag("Whether so many are late that the broker suspects itself."),
+        "brake_since": nullable(
+            text(
+                "Since when the brake is on, in UTC; null while it is off.",
+                "2026-11-22T13:17:20.123Z",
+                format="date-time",
+            )
+        ),
+        "brakes": count("How many times the brake went on.", 0),
+        "evicted": count("Engines lost whose loss the brake had put off.", 0),
         "draining": flag("Whether it has sent its engines away.", False),
         "uptime": number("Seconds since the broker's start.", 91.718),
         "boot": text("The name of that start.", "2ace9095"),

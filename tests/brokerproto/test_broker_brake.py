@@ -1,0 +1,160 @@
+"""A broker whose network is cut: whom it keeps, whom it gives up, and how fast."""
+
+from __future__ import annotations
+
+import pytest
+
+from brokerproto.brake import evictions, most_late
+from tests.brokerproto.simulated_fleet import SimulatedFleet
+
+FLEET = 300
+
+
+@pytest.mark.fault("C053")
+def test_of_a_fleet_that_is_cut_in_two_one_percent_a_second_is_lost() -> None:
+    fleet = SimulatedFleet(FLEET)
+    fleet.cut(f"e{number}" for number in range(180))
+    lost: list[int] = []
+    for _ in range(60):
+        before = fleet.stats.lost
+        fleet.passes(1)
+        lost.append(fleet.stats.lost - before)
+        assert lost[-1] <= evictions(FLEET)
+        assert (fleet.stats.brake_since is not None) is fleet.stats.brake
+    assert fleet.stats.brake
+    assert fleet.stats.evicted == fleet.stats.lost == sum(lost) > 50
+    [(_, late)] = fleet.told("brake applied")
+    assert int(str(late)) > most_late(FLEET)
+    fleet.heal()
+    fleet.passes(2)
+    stats = fleet.stats
+    # After so long some have given the broker up, and come back on a new connection.
+    assert (stats.registered, stats.late) == (FLEET, 0)
+    assert stats.causes["lost:timeout"] == stats.evicted == sum(lost)
+    assert (stats.brake, stats.brake_since, stats.brakes) == (False, None, 1)
+    assert fleet.told("brake released") == [("", sum(lost))]
+    fleet.leaves()
+
+
+@pytest.mark.fault("C053")
+def test_once_few_enough_are_late_the_rest_is_lost_after_its_timeout() -> None:
+    fleet = SimulatedFleet(100)
+    fleet.cut(f"e{number}" for number in range(40))
+    fleet.passes(4 + 60)
+    assert fleet.stats.registered == 60
+    [(_, evicted)] = fleet.told("brake released")
+    # At that time no more than thirty percent of those who were left.
+    left = 100 - int(str(evicted))
+    assert left - 60 == most_late(left)
+    fleet.heal()
+    fleet.leaves()
+
+
+@pytest.mark.fault("C054")
+@pytest.mark.parametrize("intervals", [2, 6, 9])
+def test_broker_that_is_cut_off_loses_nobody_and_all_go_on(intervals: int) -> None:
+    fleet = SimulatedFleet(FLEET)
+    fleet.cut(fleet.engines)
+    fleet.passes(intervals)
+    assert (fleet.stats.registered, fleet.stats.late) == (FLEET, FLEET)
+    assert fleet.stats.brake
+    fleet.heal()
+    fleet.passes(5)
+    stats = fleet.stats
+    assert (stats.registered, stats.late, stats.lost, stats.missed) == (FLEET, 0, 0, 0)
+    assert (stats.brake, stats.evicted, stats.registrations) == (False, 0, FLEET)
+    assert {member.epoch for member in fleet.broker.fleet} == {1}
+    assert len(fleet.told("recovered")) == len(fleet.told("late")) == FLEET
+    fleet.leaves()
+
+
+@pytest.mark.fault("C054")
+def test_fleet_that_comes_back_one_by_one_loses_nobody() -> None:
+    """As after a long cut, when each connection tries again at a time of its own."""
+    fleet = SimulatedFleet(FLEET)
+    fleet.cut(fleet.engines)
+    fleet.passes(6)
+    for number in range(FLEET):
+        fleet.cut_off.discard(f"e{number}")
+        if number % 15 == 0:
+            fleet.passes(0.25)
+    fleet.passes(2)
+    stats = fleet.stats
+    assert (stats.registered, stats.lost, stats.brake, stats.brakes) == (FLEET, 0, False, 1)
+    fleet.leaves()
+
+
+@pytest.mark.fault("C054")
+def test_broker_that_stays_cut_off_gives_up_its_fleet_slowly() -> None:
+    fleet = SimulatedFleet(FLEET)
+    fleet.cut(fleet.engines)
+    fleet.passes(11)
+    assert fleet.stats.lost == 0
+    fleet.passes(20)
+    assert 30 <= fleet.stats.lost <= 20 * evictions(FLEET)
+    fleet.heal()
+    fleet.passes(5)
+    stats = fleet.stats
+    assert (stats.registered, stats.late, stats.brake) == (FLEET, 0, False)
+    assert stats.registrations == FLEET + stats.lost
+    fleet.leaves()
+
+
+@pytest.mark.fault("C097")
+@pytest.mark.parametrize(
+    ("intervals", "told", "epoch"),
+    [
+        (0.5, [], 1),
+        (2, ["late", "recovered"], 1),
+        (6, ["late", "lost", "registered", "missed"], 2),
+    ],
+)
+def test_engine_behind_a_cut_is_late_or_lost_by_its_length(
+    intervals: float, told: list[str], epoch: int
+) -> None:
+    """Cut right after a heartbeat, at one each four seconds."""
+    fleet = SimulatedFleet(3, interval=4)
+    cut, beats = fleet.wires["e1"], fleet.engines["e1"].life.seq
+    while fleet.engines["e1"].life.seq == beats:
+        fleet.passes(0.25)
+    fleet.observer.events.clear()
+    fleet.cut(["e1"])
+    fleet.passes(4 * intervals + 0.5)
+    fleet.heal()
+    fleet.passes(4)
+    assert [event for event, name, _ in fleet.observer.events if name == "e1"] == told or (
+        # By the jitter of its heartbeats it may not be late at all after half an interval.
+        intervals == 0.5 and fleet.observer.events == []
+    )
+    member = fleet.broker.fleet.get("e1")
+    assert member is not None
+    assert member.epoch == epoch
+    assert (fleet.wires["e1"] is cut) is (epoch == 1)
+    # Counted once: what was sent into the cut.
+    assert fleet.stats.gaps == epoch - 1
+    fleet.leaves()
+
+
+@pytest.mark.fault("C108")
+@pytest.mark.parametrize("pause", [4.0, 60.0, 3600.0])
+def test_machine_that_is_suspended_with_all_on_it_loses_nobody(pause: float) -> None:
+    fleet = SimulatedFleet(FLEET)
+    fleet.clock.advance(pause)
+    fleet.passes(6)
+    stats = fleet.stats
+    assert (stats.registered, stats.registrations, stats.late) == (FLEET, FLEET, 0)
+    assert fleet.observer.events == []
+    assert pause - 1 <= stats.lost_time <= pause
+    fleet.leaves()
+
+
+@pytest.mark.fault("C052")
+@pytest.mark.parametrize("turn", [0.75, 2.0, 10.0])
+def test_broker_whose_every_turn_takes_too_long_loses_nobody(turn: float) -> None:
+    fleet = SimulatedFleet(FLEET)
+    for _ in range(60):
+        fleet.turns(turn)
+    stats = fleet.stats
+    assert (stats.registered, stats.lost, stats.brakes) == (FLEET, 0, 0)
+    assert stats.lost_time == 60 * (turn - 0.5)
+    fleet.leaves()

@@ -7,7 +7,7 @@ from random import Random
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import precondition, rule
+from hypothesis.stateful import initialize, precondition, rule
 
 from brokerproto.commands import Verb
 from brokerproto.drain import Drain
@@ -16,9 +16,19 @@ from tests.brokerproto.test_broker_model import IDS, TICK, BrokerMachine
 
 
 class DrainingMachine(BrokerMachine):
-    """The broker is told to end, once."""
+    """The broker is told to end, once, while its engines are there."""
 
     drain: Drain | None = None
+
+    @initialize(
+        seed=st.integers(0, 99),
+        cap=st.sampled_from([4, 50, 50]),
+        crowded=st.just(True),
+        ticks=st.integers(0, 12),
+    )
+    def start(self, seed: int, cap: int, crowded: bool, ticks: int) -> None:
+        self.ticks_before = ticks
+        super().start(seed, cap, crowded)
 
     @precondition(lambda self: self.drain is None)
     @rule(seed=st.integers(0, 99))
@@ -45,7 +55,11 @@ class DrainingMachine(BrokerMachine):
 
     def _tick(self) -> None:
         super()._tick()
-        if self.drain is not None:
+        self.ticks_before -= 1
+        if self.drain is None:
+            if self.ticks_before < 0:
+                self.broker_drains(7)
+        else:
             self.drain.see_off()
             self.broker.model.seen_off(self.clock.now)
             self.observer.events.sort(key=str)

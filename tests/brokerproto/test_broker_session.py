@@ -13,6 +13,7 @@ from brokerproto.messages import (
     Ack,
     Bye,
     DoWork,
+    GoAway,
     Heartbeat,
     Kill,
     NewEngine,
@@ -227,6 +228,15 @@ def test_an_engine_is_pinged_and_a_plain_one_is_not() -> None:
     plain.ping()
     assert said(session) == [Ping()]
     assert plain.data_to_send() == b""
+
+
+def test_an_engine_is_sent_away_and_a_plain_one_is_not() -> None:
+    session, plain = opened(), opened(b"NewEngine:a:0\n")
+    session.go_away(2500)
+    plain.go_away(2500)
+    assert said(session) == [GoAway(2500, "drain")]
+    assert plain.data_to_send() == b""
+    assert session.is_open
 
 
 def test_commands_carry_their_id_but_not_to_a_plain_engine() -> None:

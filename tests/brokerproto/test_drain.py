@@ -113,6 +113,7 @@ def test_engine_beats_and_reports_until_it_leaves_and_has_then_left_by_goaway() 
 def test_plain_engines_are_closed_in_their_slots() -> None:
     bench = Bench(Limits(accept_rate=10))
     engines = [bench.registers(f"p{number}", "") for number in range(100)]
+    bench.passes(5)
     drain = begins(bench)
     assert [engine.hears() for engine in engines] == [[]] * 100
     closed: dict[int, float] = {}

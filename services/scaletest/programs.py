@@ -58,6 +58,7 @@ class Program:
         twistd: What ``twistd`` itself is told, such as ``--reactor``.
         environment: Variables of its own. Those of this process that would set our
             programs up are not handed on.
+        within: A command that runs the one given to it, such as ``nice``.
     """
 
     name: str
@@ -65,13 +66,14 @@ class Program:
     folder: Path
     twistd: Sequence[str] = ()
     environment: Mapping[str, str] = field(factory=dict)
+    within: Sequence[str] = ()
     process: subprocess.Popen[bytes] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         twistd = [str(Path(sys.executable).with_name("twistd")), *self.twistd, "-n"]
         with self._log("wb") as log:
             self.process = subprocess.Popen(  # noqa: S603 - our own command
-                [*twistd, self.name, "--log-format", "json", *self.arguments],
+                [*self.within, *twistd, self.name, "--log-format", "json", *self.arguments],
                 cwd=self.folder,
                 stdout=log,
                 stderr=subprocess.STDOUT,

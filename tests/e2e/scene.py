@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -121,20 +121,27 @@ class Stage:
     _started: list[Program] = field(factory=list)
 
     def program(
-        self, name: str, *arguments: str, environment: Mapping[str, str] | None = None
+        self,
+        name: str,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+        within: Sequence[str] = (),
     ) -> Program:
         """Start ``twistd -n`` with a program."""
         folder = self.folder / f"{len(self._started)}-{name}"
         folder.mkdir()
-        program = Program(name, list(arguments), folder, self.reactor_options, environment or {})
+        program = Program(
+            name, list(arguments), folder, self.reactor_options, environment or {}, within
+        )
         self._started.append(program)
         return program
 
-    def broker(self, *arguments: str, interval: int = 1) -> BrokerProgram:
+    def broker(
+        self, *arguments: str, interval: int = 1, within: Sequence[str] = ()
+    ) -> BrokerProgram:
         """Start a broker, and wait until it listens."""
-        return BrokerProgram(
-            self.program("broker", *ANYWHERE, *UNRATED, "--interval", str(interval), *arguments)
-        )
+        told = (*ANYWHERE, *UNRATED, "--interval", str(interval), *arguments)
+        return BrokerProgram(self.program("broker", *told, within=within))
 
     def engines(self, address: str, engine_id: str, *arguments: str) -> Program:
         """Start an engine's process."""

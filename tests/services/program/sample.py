@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from typing import Any
 
 from twisted.application.service import IService, Service
@@ -39,6 +40,9 @@ class Options(program_options.Options):
         Option(name="deaf", doc="Go on after the first signal.", flag=True),
         Option(name="hasty", doc="Get a signal before the reactor runs, doubled.", flag=True),
         Option(name="stuck", doc="Never finish stopping.", flag=True),
+        Option(
+            name="block", doc="Block the reactor for so many seconds.", parse=WholeNumber(0, 60)
+        ),
         Option(name="nasty", doc="Log what logs do not like.", flag=True),
     )
 
@@ -79,8 +83,14 @@ class Told(Service):
             except ValueError:
                 log.failure("it failed: {text}", text=NASTY)
         log.info("ready")
+        if self.options["block"]:
+            self.reactor.callLater(0.5, self._block)
         if self.options["end"] is not None:
             self.program.exit_status.end(self.options["end"])
+
+    def _block(self) -> None:
+        time.sleep(self.options["block"])
+        log.info("blocks no more")
 
 
 def makeService(options: Options) -> IService:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from brokerproto.broker import Broker
-from brokerproto.commands import Command, Step
+from brokerproto.commands import Command, Key, Step
 from brokerproto.engine import Engine
 from brokerproto.engine_session import Life
+from brokerproto.errors import KeyReusedError
+from brokerproto.observer import Observer
 from brokerproto.testing import ManualClock, RecordingObserver, RecordingWorker, Wire
 from tests.brokerproto.broker_bench import Bench
 
@@ -39,6 +41,39 @@ def test_a_command_is_written_to_each_of_its_engines_at_once(bench: Bench) -> No
         [f"DOWORK:2000:command={command.command}"],
     ]
     assert steps(command) == {"a": "written", "c": "written"}
+
+
+def test_each_command_is_told_once_and_before_it_is_written() -> None:
+    told: list[tuple[str, dict[str, str]]] = []
+
+    class Listening(Observer):
+        def command_issued(self, command: Command) -> None:
+            told.append((command.command, steps(command)))
+
+    bench = Bench(observer=Listening())
+    for engine_id in ("a", "b", "c"):
+        bench.registers(engine_id)
+    members = list(bench.broker.fleet)
+    key = Key("again", ("DOWORK", 2000))
+    bench.broker.order("DOWORK", 2000, members, key)
+    with pytest.raises(KeyReusedError):
+        bench.broker.order("DOWORK", 2000, members, key)
+    bench.broker.order("KILL", 0, [])
+    queued = dict.fromkeys(("a", "b", "c"), "queued")
+    assert told == [("b0-1", queued), ("b0-2", {})]
+
+
+def test_observer_that_fails_keeps_no_command_from_its_engines() -> None:
+    class Faulty(Observer):
+        def command_issued(self, command: Command) -> None:
+            raise ZeroDivisionError
+
+    bench = Bench(observer=Faulty())
+    callers = [bench.registers(engine_id) for engine_id in ("a", "b")]
+    with pytest.raises(ExceptionGroup) as caught:
+        bench.orders("KILL", 3)
+    assert [type(error) for error in caught.value.exceptions] == [ZeroDivisionError]
+    assert [caller.hears() for caller in callers] == [["KILL:3:command=b0-1"]] * 2
 
 
 def test_no_command_reaches_a_connection_before_its_success(bench: Bench) -> None:

@@ -39,6 +39,7 @@ def test_broker_without_time_for_a_drain_tells_its_engines_that_it_stops(stage: 
     assert engines.end() == 0
 
 
+@pytest.mark.fault("C069")
 def test_impatient_signals_change_nothing_about_the_status(stage: Stage) -> None:
     broker = stage.broker().program.process
 

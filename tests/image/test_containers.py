@@ -112,6 +112,7 @@ def test_engine_registers_by_name_and_curl_sees_it_by_ip(fleet: Fleet) -> None:
     assert not fleet.place.address.startswith("127.")
 
 
+@pytest.mark.fault("C106")
 def test_programs_run_as_nobody_with_no_capability(fleet: Fleet) -> None:
     for container in (fleet.broker, fleet.engine()):
         status = Path(f"/proc/{container.state['Pid']}/status").read_text()
@@ -119,6 +120,34 @@ def test_programs_run_as_nobody_with_no_capability(fleet: Fleet) -> None:
         assert set(facts["Uid"].split()) == set(facts["Gid"].split()) == {"65532"}
         assert int(facts["CapEff"], 16) == int(facts["CapBnd"], 16) == 0
         assert int(facts["NoNewPrivs"]) == 1
+
+
+@pytest.mark.fault("C106")
+def test_programs_run_as_any_user_without_a_home(podman: Podman, image: str) -> None:
+    """A broker, an engine that works in a child, and its Bye, in one container of a stranger."""
+    script = (
+        "import subprocess, sys, time\n"
+        "broker = subprocess.Popen(['twistd', '-n', 'broker', '--interval', '1'])\n"
+        "time.sleep(3)\n"
+        "engine = subprocess.Popen(['twistd', '-n', 'engine', '--id', 'stranger'])\n"
+        "import urllib.request\n"
+        "for _ in range(600):\n"
+        "    time.sleep(0.1)\n"
+        "    url = 'http://127.0.0.1:8080/dowork?time=300&wait=60&engine=stranger'\n"
+        "    try:\n"
+        "        print(urllib.request.urlopen(url).read().decode())\n"
+        "    except OSError:\n"
+        "        continue\n"
+        "    break\n"
+        "for program in (engine, broker):\n"
+        "    program.terminate()\n"
+        "    print('ended with', program.wait())\n"
+    )
+    options = ("--network", "none", "--user", "123456:654321", *RESTRICTED[:-4])
+    container = podman.start(image, "python", "-c", script, options=options)
+    assert container.wait() == 0
+    assert '"done": 1' in container.log
+    assert container.log.count("ended with 0") == 2
 
 
 def test_work_burns_in_a_child_in_the_same_memory(fleet: Fleet) -> None:

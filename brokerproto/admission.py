@@ -1,4 +1,4 @@
-"""Who may come in, and how long a newcomer has to register.
+"""Who may come in, how fast, and how long a newcomer has to register.
 
 Rules: protocol reference, section "Limits".
 """
@@ -12,12 +12,18 @@ from attrs import define, field
 from brokerproto.broker_session import BrokerSession
 from brokerproto.errors import BrokerFullError, RemoteProtocolError
 from brokerproto.liveness import LONGEST_LOOK, DeadlineRing
+from brokerproto.pacing import Pace
 from brokerproto.terms import Limits
 
 __all__ = ["Admission"]
 
-# So many that are refused may take their time to read why.
-_LINGERING = 16
+# So many that are refused may take their time to read why, and so many connections there
+# may be beyond the most: descriptors are what is short then.
+_LINGERING = 4
+_SURPLUS = 8
+
+# Seconds' worth of connections that may come at once.
+_BURST = 2.048
 
 
 @define(eq=False)
@@ -31,17 +37,45 @@ class Admission:
     Attributes:
         inside: How many connections are open, those on their way out included.
         closed: Why nobody is let in any more; None while newcomers are.
+        unregistered: How many of them never registered.
+        connections: Most connections at one time; whoever minds the process's open files
+            may change it.
+        is_short_of_memory: Whether newcomers are refused; for whoever minds the memory.
     """
 
     limits: Limits
     tick: float
     inside: int = field(init=False, default=0)
     closed: RemoteProtocolError | None = field(init=False, default=None)
+    unregistered: int = field(init=False, default=0)
+    connections: int = field(init=False)
+    is_short_of_memory: bool = field(init=False, default=False)
+    _pace: Pace | None = field(init=False, default=None)
     _leaving: set[BrokerSession] = field(init=False, factory=set)
     _handshakes: DeadlineRing[BrokerSession] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.connections = self.limits.connections
         self._handshakes = DeadlineRing(self.tick)
+        rate = self.limits.accept_rate
+        if rate:
+            self._pace = Pace(rate, _BURST * rate)
+
+    def room(self, real_now: float) -> int:
+        """Tell how many connections may be accepted now; who comes later should wait.
+
+        Nobody is refused for coming nevertheless.
+
+        Args:
+            real_now: Monotonic seconds, from call to call not less.
+        """
+        room = min(
+            self.limits.unregistered - self.unregistered,
+            self.connections + _SURPLUS - self.inside,
+        )
+        if self._pace is not None:
+            room = min(room, self._pace.left(real_now))
+        return max(0, room)
 
     @property
     def is_overrun(self) -> bool:
@@ -59,14 +93,22 @@ class Admission:
             registered: How many engines are registered.
         """
         # Whoever is on the way out holds no place against a newcomer.
-        full = self.inside - len(self._leaving) >= self.limits.connections
+        full = self.inside - len(self._leaving) >= self.connections
         self.inside += 1
+        self.unregistered += 1
+        if self._pace is not None:
+            self._pace.use()
         if self.closed is not None:
             return self.closed
-        if full:
-            return BrokerFullError("no more connections", max(5, self.limits.herd(registered)))
+        if full or self.is_short_of_memory:
+            text = "no more connections" if full else "no more memory"
+            return BrokerFullError(text, max(5, self.limits.herd(registered)))
         self._await_registration(session, now)
         return None
+
+    def registered(self) -> None:
+        """Take note that one more has registered."""
+        self.unregistered -= 1
 
     def leaving(self, session: BrokerSession) -> None:
         """Take note that a session is over, and its connection not yet gone."""
@@ -76,6 +118,8 @@ class Admission:
         """Take note that a session's connection is gone."""
         self._leaving.discard(session)
         self.inside -= 1
+        if session.terms is None:
+            self.unregistered -= 1
 
     def overdue(self, now: float) -> Iterator[BrokerSession]:
         """Give those whose handshake takes too long, each once.

@@ -28,9 +28,9 @@ from brokerproto.errors import (
     InternalError,
     NoMoreOrdersError,
     RemoteProtocolError,
-    UnknownVerbError,
 )
-from brokerproto.fleet import Fleet, Manner, Member, Origin
+from brokerproto.fleet import Fleet, Manner, Member, Origin, manner_of
+from brokerproto.flow import Flow
 from brokerproto.framing import Framing
 from brokerproto.isolation import isolated
 from brokerproto.ledger import Ledger
@@ -69,6 +69,8 @@ class Broker:
         detector: Who is late.
         brake: Whether so many are late that the broker suspects itself.
         tally: What has been counted.
+        admission: The door.
+        flow: Who sends too fast, or does not read.
     """
 
     seconds: Callable[[], float]
@@ -81,7 +83,8 @@ class Broker:
     detector: Detector[BrokerSession] = field(init=False)
     brake: Brake[BrokerSession] = field(init=False)
     tally: Tally = field(init=False, factory=Tally)
-    _admission: Admission = field(init=False)
+    admission: Admission = field(init=False)
+    flow: Flow = field(init=False)
     _dispatch: Dispatch = field(init=False)
     _drain: Drain | None = field(init=False, default=None)
     _ownership: Ownership = field(init=False)
@@ -91,7 +94,8 @@ class Broker:
     def __attrs_post_init__(self) -> None:
         self.ledger = Ledger(self.boot)
         self.detector = Detector(DetectorClock(tick_length(self.limits.interval), self.seconds()))
-        self._admission = Admission(self.limits, self.tick_length)
+        self.admission = Admission(self.limits, self.tick_length)
+        self.flow = Flow(self.limits, self.tick_length, self.end)
         interval, timeout = self.limits.interval, self.limits.timeout_of(self.limits.interval)
         self.brake = Brake(self.detector, interval, Patience.of(interval, timeout))
         self._dispatch = Dispatch(self.ledger, self.brake, self.seconds, self._issued)
@@ -106,12 +110,7 @@ class Broker:
     @property
     def connections(self) -> int:
         """How many connections are open, registered or not."""
-        return self._admission.inside
-
-    @property
-    def is_overrun(self) -> bool:
-        """Whether too many are on their way out to wait until each has read why."""
-        return self._admission.is_overrun
+        return self.admission.inside
 
     @property
     def is_draining(self) -> bool:
@@ -146,7 +145,7 @@ class Broker:
         session.carrier = carrier
         self.tally.opened += 1
         self._origins[session] = origin
-        refusal = self._admission.enter(session, self.now, len(self.fleet))
+        refusal = self.admission.enter(session, self.now, len(self.fleet))
         if refusal is not None:
             session.end(refusal)
             self._ended(session)
@@ -154,12 +153,16 @@ class Broker:
 
     def receive_data(self, session: BrokerSession, data: bytes) -> None:
         """Take what a connection delivered; what is owed then waits in the session."""
-        was_over = session.is_over
-        self._follow(session, session.receive_data(data, self.now))
+        was_over, now = session.is_over, self.now
+        self._follow(session, session.receive_data(data, now))
         if session.terms is not None:
-            self.brake.heard = self.now
-        if session.is_over and not was_over:
+            self.brake.heard = now
+        if not session.is_over:
+            self.flow.frame_rate.read(session, data, now)
+        elif not was_over:
             self._ended(session)
+        if self.flow.backlog.is_exceeded:
+            self.flow.cut_excess()
 
     def lose(self, session: BrokerSession, *, reset: bool) -> None:
         """Take note that a session's connection is gone.
@@ -169,10 +172,11 @@ class Broker:
             reset: Whether it broke, rather than being closed by the peer.
         """
         member = self.fleet.member_of(session)
+        self.flow.backlog.forget(session)
         session.lose()
         self.brake.over(session)
         self._ownership.withdrawn(session)
-        self._admission.left(session)
+        self.admission.left(session)
         del self._origins[session]
         self.tally.closed += 1
         if member is not None:
@@ -199,9 +203,11 @@ class Broker:
             for probe in self._ownership.running():
                 with apart():
                     self._probed(probe)
-            for session in self._admission.overdue(self.detector.horizon):
+            for session in self.admission.overdue(self.detector.horizon):
                 with apart():
                     self.end(session, HandshakeTimeoutError("not registered in time"))
+            with apart():
+                self.flow.sweep(self.now, self.detector.horizon)
 
     def end(self, session: BrokerSession, error: RemoteProtocolError | None) -> None:
         """End a session on the broker's own account, and have its carrier settle."""
@@ -240,7 +246,7 @@ class Broker:
             ExceptionGroup: What the observer or carriers raised; all others were told.
         """
         if self._drain is None:
-            self._admission.closed = DrainingError()
+            self.admission.closed = DrainingError()
             self._drain = Drain(self.seconds, self.end, self.limits.spread(len(self.fleet)))
             self._drain.begin(self.fleet, self._origins, random)
         return self._drain
@@ -264,7 +270,9 @@ class Broker:
         """
         if self._drain is not None:
             raise NoMoreOrdersError
-        return self._dispatch.send(verb, value, engines, key)
+        command = self._dispatch.send(verb, value, engines, key)
+        self.flow.cut_excess()
+        return command
 
     def stats(self) -> Stats:
         """Count; the cost grows with the number of ids known."""
@@ -272,7 +280,8 @@ class Broker:
             self.fleet,
             self.brake,
             self.tally,
-            connections=self.connections,
+            self.admission,
+            self.flow,
             draining=self.is_draining,
         )
 
@@ -307,13 +316,8 @@ class Broker:
                 self._reported(session, event)
             elif isinstance(event, Recovered):
                 self._recovered(session)
-            elif isinstance(event, Stale):
-                self.tally.stale += event.frames
-            elif isinstance(event, Unknown):
-                self.tally.unknown_verbs += 1
-                self.tally.rejected[UnknownVerbError.code] += 1
-            elif isinstance(event, Foreign):
-                self.tally.wrong_protocol[event.protocol] += 1
+            elif isinstance(event, Stale | Unknown | Foreign):
+                self.tally.count(event)
             else:
                 # A Bye shows in the session's end, a repeat in its account.
                 assert isinstance(event, (Bye, Repeat))
@@ -369,7 +373,8 @@ class Broker:
         """Draw the conclusions from a session that is over, and not yet gone."""
         self.brake.over(session)
         self._ownership.withdrawn(session)
-        self._admission.leaving(session)
+        self.admission.leaving(session)
+        self.flow.backlog.forget(session)
         error = session.failure
         if error is not None:
             self.tally.rejected[error.code] += 1
@@ -378,12 +383,8 @@ class Broker:
             if error is not None:
                 engine_id = None if session.hello is None else session.hello.engine_id
                 self.observer.peer_refused(self.origin_of(session), engine_id, error)
-        elif session.bye is not None:
-            self._free(member, Manner.LEFT, session.bye.reason or "bye")
-        elif isinstance(error, HeartbeatTimeoutError):
-            self._free(member, Manner.LOST, "timeout")
         else:
-            self._free(member, Manner.LOST, "closed" if error is None else str(error.code))
+            self._free(member, *manner_of(session))
 
     def _free(self, member: Member, manner: Manner, cause: str) -> None:
         end = self.fleet.end(member, manner, cause, self.now, self.seconds())

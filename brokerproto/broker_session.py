@@ -39,7 +39,6 @@ from brokerproto.messages import (
     GoAway,
     Heartbeat,
     Kill,
-    Message,
     NewEngine,
     Ping,
     Proof,
@@ -47,9 +46,10 @@ from brokerproto.messages import (
     Success,
     Unknown,
 )
+from brokerproto.outgoing import Outgoing
 from brokerproto.states import BROKER_TRANSITIONS, MAX_UNKNOWN_VERBS, BrokerState, Move
 from brokerproto.terms import Grant, Terms
-from brokerproto.wire import check_beginning, decode, encode, foreign_protocol, verb_of
+from brokerproto.wire import check_beginning, decode, foreign_protocol, verb_of
 
 __all__ = [
     "BrokerEvent",
@@ -107,7 +107,7 @@ def failed(error: RemoteProtocolError) -> Failed:
 
 
 @define(eq=False)
-class BrokerSession:
+class BrokerSession(Outgoing):
     """The broker's half of one conversation, sans-I/O.
 
     Never raises for what the peer sent. When the peer breaks a rule, the events before
@@ -134,6 +134,8 @@ class BrokerSession:
         rtt_us: Microseconds from a heartbeat to its ACK, as the engine told last.
         attentive: Whether each heartbeat is handed on as an event.
         carrier: Whoever moves the bytes; None where the owner asks by itself.
+        used_until: Kept by `brokerproto.pacing`, as is `is_throttled`.
+        is_throttled: Whether the engine sends too fast to be read for now.
     """
 
     seen: float
@@ -149,10 +151,11 @@ class BrokerSession:
     rtt_us: int | None = field(init=False, default=None)
     attentive: bool = field(init=False, default=False)
     carrier: Carrier | None = field(init=False, default=None)
+    used_until: float = field(init=False, default=0.0)
+    is_throttled: bool = field(init=False, default=False)
     _excused_until: float = field(init=False, default=0.0)
     _unknown_verbs: int = field(init=False, default=0)
     _framer: Framer | None = field(init=False, default=None)
-    _owed: bytes = field(init=False, default=b"")
 
     @property
     def patience(self) -> Patience | None:
@@ -173,7 +176,9 @@ class BrokerSession:
 
     @property
     def is_full(self) -> bool:
-        """Whether so much waits for a decision that reading should pause."""
+        """Whether so much has come that reading should pause."""
+        if self.state is BrokerState.OPEN:
+            return self.is_throttled
         return (
             self.state is BrokerState.HELD
             and self._framer is not None
@@ -244,7 +249,8 @@ class BrokerSession:
     def lose(self) -> None:
         """Take note that the connection is gone."""
         self._move(Move.LOSE)
-        self._framer, self._owed = None, b""
+        self._framer = None
+        self._drop_owed()
 
     def ping(self) -> None:
         """Ask for a heartbeat at once; a plain engine is not asked."""
@@ -267,25 +273,21 @@ class BrokerSession:
             raise LocalProtocolError(f"a command in {self.state.name}")
         if self.terms.plain:
             if isinstance(message, DoWork):
-                self._excused_until = max(now, self._excused_until) + message.ms / 1000
-                self.seen = self._excused_until
+                self.excuse(max(now, self._excused_until) + message.ms / 1000)
                 self.pings = 0
                 message = DoWork(message.ms)
             else:
                 message = Kill(message.code)
         self._send(message)
 
-    def data_to_send(self) -> bytes:
-        """Take every byte owed to the peer; empty when nothing is owed."""
-        owed, self._owed = self._owed, b""
-        return owed
-
     def _tell(self, message: Ping | GoAway) -> None:
         if self.is_open and self.terms is not None and not self.terms.plain:
             self._send(message)
 
-    def _send(self, message: Message) -> None:
-        self._owed += encode(message)
+    def excuse(self, until: float) -> None:
+        """Hold no silence before `until`, detector seconds, against the engine."""
+        self._excused_until = max(until, self._excused_until)
+        self.seen = max(self.seen, self._excused_until)
 
     def _move(self, move: Move) -> None:
         following = BROKER_TRANSITIONS[self.state].get(move)

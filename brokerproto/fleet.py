@@ -16,10 +16,10 @@ from attrs import define, field, frozen
 
 from brokerproto.account import Account, Gap, Totals
 from brokerproto.broker_session import BrokerSession
-from brokerproto.errors import LocalProtocolError
+from brokerproto.errors import HeartbeatTimeoutError, LocalProtocolError
 from brokerproto.messages import NO_LABELS, NewEngine
 
-__all__ = ["ENDS_KEPT", "End", "Fleet", "Manner", "Member", "Origin"]
+__all__ = ["ENDS_KEPT", "End", "Fleet", "Manner", "Member", "Origin", "manner_of"]
 
 ENDS_KEPT = 10_000
 """How many ends are remembered, with the lives and epochs of their ids."""
@@ -114,6 +114,16 @@ class Member:
         """Whether it is registered, and by a hello without options."""
         session = self.session
         return session is not None and session.terms is not None and session.terms.plain
+
+
+def manner_of(session: BrokerSession) -> tuple[Manner, str]:
+    """Tell how an engine went whose session is over, and for what cause; see `End`."""
+    error = session.failure
+    if session.bye is not None:
+        return Manner.LEFT, session.bye.reason or "bye"
+    if isinstance(error, HeartbeatTimeoutError):
+        return Manner.LOST, "timeout"
+    return Manner.LOST, "closed" if error is None else str(error.code)
 
 
 @define(eq=False)

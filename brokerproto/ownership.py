@@ -129,8 +129,8 @@ class Ownership:
             raise self.refusal(member, now)
         if holder.pings:
             return Ground.LATE
-        if holder.terms is None or holder.terms.plain:
-            # It cannot be asked.
+        if holder.terms is None or holder.terms.plain or holder.is_throttled:
+            # It cannot be asked, or its answer could not be read now.
             raise self.refusal(member, now)
         patience = min(LONGEST_PROBE, holder.terms.interval / 2)
         probe = self._probes[member.engine_id] = Probe(newcomer, holder, now, patience)

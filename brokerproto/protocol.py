@@ -45,6 +45,7 @@ from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
     IHalfCloseableProtocol,
+    IPushProducer,
     IReactorTime,
     ISSLTransport,
 )
@@ -57,7 +58,7 @@ from brokerproto.broker import Broker
 from brokerproto.broker_session import BrokerSession
 from brokerproto.engine import Engine
 from brokerproto.engine_session import EngineSession
-from brokerproto.errors import InternalError
+from brokerproto.errors import InternalError, SlowReaderError
 from brokerproto.fleet import Origin
 from brokerproto.framing import Framing
 
@@ -67,6 +68,8 @@ FLUSH_DEADLINE = 1.0
 """Seconds that a peer has to read the last words before it is cut off."""
 
 _CLOSE_DEADLINE = 0.1
+
+_PIECE = 4096
 
 
 def address_text(address: IAddress | None) -> str:
@@ -109,12 +112,10 @@ class _CarryingProtocol(Protocol, Generic[S]):
         session, transport = self.session, self.transport
         if session is None or transport is None:
             return
-        owed = session.data_to_send()
-        if owed:
-            transport.write(owed)
+        self._write(session, transport)
         if session.is_over and self._cut_off is None:
             self._cut_off = self.reactor.callLater(FLUSH_DEADLINE, self._cut)
-            _close(transport, lingering=self._lingers)
+            self._close(session, transport)
 
     def readConnectionLost(self) -> None:
         """Close when the peer says nothing more, once it has had our last words."""
@@ -132,6 +133,24 @@ class _CarryingProtocol(Protocol, Generic[S]):
             self._cut_off.cancel()
         self.transport = None
 
+    def _write(self, session: S, transport: Any) -> None:
+        owed = session.data_to_send()
+        if owed:
+            transport.write(owed)
+
+    def _close(self, session: S, transport: Any) -> None:
+        """Say that nothing more is coming, and still read what the peer has sent.
+
+        Closing a socket with unread bytes resets the connection, and the peer would lose
+        our last words. TLS says its own goodbye, and reads on until it is answered; to end
+        one half of the connection below it would cut this off.
+        """
+        half_closeable = hasattr(transport, "loseWriteConnection")
+        if self._lingers and half_closeable and not ISSLTransport.providedBy(transport):
+            transport.loseWriteConnection()
+        else:
+            transport.loseConnection()
+
     def _cut(self) -> None:
         # A peer that does not read would keep a closing connection for ever.
         transport: Any = self.transport
@@ -139,22 +158,11 @@ class _CarryingProtocol(Protocol, Generic[S]):
             transport.abortConnection()
 
 
-def _close(transport: Any, *, lingering: bool) -> None:
-    """Say that nothing more is coming, and still read what the peer has sent.
-
-    Closing a socket with unread bytes resets the connection, and the peer would lose
-    our last words. TLS says its own goodbye, and reads on until it is answered; to end
-    one half of the connection below it would cut this off.
-    """
-    half_closeable = hasattr(transport, "loseWriteConnection")
-    if lingering and half_closeable and not ISSLTransport.providedBy(transport):
-        transport.loseWriteConnection()
-    else:
-        transport.loseConnection()
-
-
+@implementer(IPushProducer)
 class BrokerProtocol(_CarryingProtocol[BrokerSession]):
     """Carries bytes between one connection and its session in a `Broker`.
+
+    As a producer it is paused while the connection takes no more.
 
     Args:
         broker: Owns the sessions.
@@ -165,6 +173,7 @@ class BrokerProtocol(_CarryingProtocol[BrokerSession]):
 
     _log = Logger()
     _paused = False
+    _produces = False
 
     def __init__(
         self, broker: Broker, reactor: IReactorTime, address: str, framing: Framing = "lines"
@@ -179,7 +188,11 @@ class BrokerProtocol(_CarryingProtocol[BrokerSession]):
         assert self.transport is not None
         origin = Origin(address_text(self.transport.getPeer()), self._address)
         self.session = self._broker.open(self, origin, self._framing)
-        self._lingers = not (self.session.is_over and self._broker.is_overrun)
+        self._lingers = not (self.session.is_over and self._broker.admission.is_overrun)
+        if not self.session.is_over:
+            self._produces = True
+            consumer: Any = self.transport
+            consumer.registerProducer(self, True)
         self.settle()
 
     def dataReceived(self, data: bytes) -> None:
@@ -205,6 +218,28 @@ class BrokerProtocol(_CarryingProtocol[BrokerSession]):
             else:
                 producer.resumeProducing()
 
+    def pauseProducing(self) -> None:
+        """Have the broker keep what it owes: the connection takes no more."""
+        if self.session is not None:
+            self._broker.flow.hold(self.session, self._broker.now)
+
+    def resumeProducing(self) -> None:
+        """Write again: the connection takes more."""
+        if self.session is not None:
+            self._broker.flow.release(self.session)
+            self.settle()
+
+    def stopProducing(self) -> None:
+        """Nothing: that the connection is lost is told apart."""
+
+    def readConnectionLost(self) -> None:
+        """Write all that is owed, and close; see the parent."""
+        if self.session is not None and self.transport is not None:
+            self._stop_producing(self.transport)
+            self._broker.flow.backlog.forget(self.session)
+            self._write(self.session, self.transport)
+        super().readConnectionLost()
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Tell the broker that the session's connection is gone."""
         super().connectionLost(reason)
@@ -212,6 +247,26 @@ class BrokerProtocol(_CarryingProtocol[BrokerSession]):
         if session is not None:
             session.carrier = None
             self._broker.lose(session, reset=reason.check(ConnectionDone) is None)
+
+    def _write(self, session: BrokerSession, transport: Any) -> None:
+        # In pieces, so that little has left the broker's account when the connection is
+        # full, and each piece that goes is seen as progress.
+        while owed := session.data_to_send(_PIECE):
+            transport.write(owed)
+
+    def _close(self, session: BrokerSession, transport: Any) -> None:
+        # While there is a producer, a transport takes it that more is coming.
+        self._stop_producing(transport)
+        if isinstance(session.failure, SlowReaderError):
+            # What it has not read stands before any last words.
+            transport.abortConnection()
+        else:
+            super()._close(session, transport)
+
+    def _stop_producing(self, transport: Any) -> None:
+        if self._produces:
+            self._produces = False
+            transport.unregisterProducer()
 
 
 class BrokerFactory(Factory):

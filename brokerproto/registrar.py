@@ -11,6 +11,7 @@ from typing import Protocol
 
 from attrs import define, field
 
+from brokerproto.admission import Admission
 from brokerproto.broker_session import BrokerEvent, BrokerSession
 from brokerproto.errors import RemoteProtocolError, SupersededError
 from brokerproto.fleet import Fleet, Member, Origin
@@ -38,6 +39,9 @@ class _Host(Protocol):
 
     @property
     def observer(self) -> Observer: ...
+
+    @property
+    def admission(self) -> Admission: ...
 
     @property
     def fleet(self) -> Fleet: ...
@@ -137,6 +141,7 @@ class Registrar:
             self._granted(hello), member.account, member.epoch, herd, self.host.boot, resume
         )
         events = session.accept(grant, now)
+        self.host.admission.registered()
         self.host.detector.watch(session)
         return events if gap is None else [gap, *events]
 

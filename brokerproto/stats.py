@@ -6,9 +6,13 @@ from collections import Counter
 
 from attrs import define, field, frozen
 
+from brokerproto.admission import Admission
 from brokerproto.brake import Brake
-from brokerproto.broker_session import BrokerSession
+from brokerproto.broker_session import BrokerSession, Foreign, Stale
+from brokerproto.errors import UnknownVerbError
 from brokerproto.fleet import Fleet, Manner
+from brokerproto.flow import Flow
+from brokerproto.messages import Unknown
 
 __all__ = ["Stats", "Tally", "take_stock"]
 
@@ -27,8 +31,19 @@ class Tally:
     reports: int = 0
     strange_reports: int = 0
     takeovers: Counter[str] = field(factory=Counter)
+    accepts_paused: int = 0
     rejected: Counter[int] = field(factory=Counter)
     wrong_protocol: Counter[str] = field(factory=Counter)
+
+    def count(self, event: Stale | Unknown | Foreign) -> None:
+        """Count what a peer said that concerns nobody."""
+        if isinstance(event, Stale):
+            self.stale += event.frames
+        elif isinstance(event, Foreign):
+            self.wrong_protocol[event.protocol] += 1
+        else:
+            self.unknown_verbs += 1
+            self.rejected[UnknownVerbError.code] += 1
 
 
 @frozen
@@ -67,6 +82,11 @@ class Stats:
         brakes: How many times it went on.
         evicted: Engines LOST whose LOST it had put off.
         draining: Whether it has sent its engines away.
+        unregistered: Open connections that never registered.
+        unread: Bytes that wait because engines do not read.
+        throttled: Times that an engine sent too fast and was not read for a while.
+        accepts_paused: Times that connections were left waiting.
+        short_of_memory: Whether newcomers are refused for want of memory.
     """
 
     connections: int
@@ -96,14 +116,20 @@ class Stats:
     brakes: int
     evicted: int
     draining: bool
+    unregistered: int
+    unread: int
+    throttled: int
+    accepts_paused: int
+    short_of_memory: bool
 
 
 def take_stock(
     fleet: Fleet,
     brake: Brake[BrokerSession],
     tally: Tally,
+    admission: Admission,
+    flow: Flow,
     *,
-    connections: int,
     draining: bool,
 ) -> Stats:
     """Count; the cost grows with the number of ids known.
@@ -112,12 +138,13 @@ def take_stock(
         fleet: Who is registered.
         brake: Who is late, and whether too many are.
         tally: What was counted as it happened.
-        connections: How many are open.
+        admission: Who is inside.
+        flow: Who sends too fast, or does not read.
         draining: Whether the engines were sent away.
     """
     totals = fleet.totals
     return Stats(
-        connections=connections,
+        connections=admission.inside,
         registered=len(fleet),
         late=len(brake.detector.late),
         opened=tally.opened,
@@ -143,5 +170,10 @@ def take_stock(
         brake_since=brake.since,
         brakes=brake.times,
         evicted=brake.evicted,
+        accepts_paused=tally.accepts_paused,
+        unregistered=admission.unregistered,
+        unread=flow.backlog.size,
+        throttled=flow.frame_rate.pauses,
+        short_of_memory=admission.is_short_of_memory,
         draining=draining,
     )

@@ -82,9 +82,13 @@ class Limits:
             ``4 * interval``.
         handshake: From accept to registration, at least 1.
         connections: Most connections at one time, at least 1.
-        accept_rate: Registrations per second that the fleet's return is spread for;
-            0 for no spreading.
+        accept_rate: Connections accepted in a second, and registrations in a second
+            that the fleet's return is spread for; 0 for neither.
         drain: That a drain may take at most; 0 to send everybody away at once.
+        unregistered: Most of these connections that are not registered, at least 1.
+        frame_rate: Frames in a second of each engine; 0 for as many as come.
+        unread: Most bytes that wait for one engine because it does not read.
+        unread_in_all: Most bytes that wait for all engines together.
     """
 
     interval: int = field(default=10, validator=[validators.ge(1), validators.le(MAX_INTERVAL)])
@@ -93,6 +97,10 @@ class Limits:
     connections: int = field(default=65_536, validator=validators.ge(1))
     accept_rate: int = field(default=2_000, validator=validators.ge(0))
     drain: int = field(default=25, validator=validators.ge(0))
+    unregistered: int = field(default=1_024, validator=validators.ge(1))
+    frame_rate: int = field(default=20, validator=validators.ge(0))
+    unread: int = field(default=256 * 1024, validator=validators.ge(0))
+    unread_in_all: int = field(default=256 * 1024 * 1024, validator=validators.ge(0))
 
     @timeout.validator
     def _check_timeout(self, _: Any, timeout: int) -> None:

@@ -19,14 +19,14 @@ OURS = ("brokerproto", "transports", "services")
 # brokerproto from the ground up: a module may use what stands on lower floors.
 FLOORS: list[set[str]] = [
     {"errors"},
-    {"messages", "grammar", "framing", "carrier", "isolation"},
+    {"messages", "grammar", "framing", "carrier", "isolation", "backlog"},
     {"labels"},
     {"wire", "account", "liveness"},
-    {"states", "terms", "retry", "brake"},
+    {"states", "terms", "retry", "brake", "pacing", "outgoing"},
     {"broker_session", "engine_session"},
     {"fleet", "commands", "worklist"},
-    {"ownership", "stats"},
-    {"observer", "engine", "ledger", "selection", "admission"},
+    {"ownership", "admission", "flow"},
+    {"observer", "engine", "ledger", "selection", "stats"},
     {"dispatch", "drain", "registrar"},
     {"broker"},
     {"protocol", "testing", "orders"},

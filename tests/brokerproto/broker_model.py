@@ -18,6 +18,7 @@ from brokerproto.messages import Bye, Heartbeat, NewEngine, Proof, Report, Unkno
 from brokerproto.terms import Limits
 from brokerproto.wire import decode
 from tests.brokerproto.brake_model import ModelBrake
+from tests.brokerproto.limits_model import Flow, cut_slow_readers, read, sweep
 from tests.brokerproto.ownership_model import ModelOwnership
 
 Event = tuple[str, str, Any]
@@ -46,6 +47,7 @@ class Peer:
     asked_at: float = 0.0
     waiting: list[bytes] = field(factory=list)
     said: list[str] = field(factory=list)
+    flow: Flow = field(factory=Flow)
 
 
 @define(eq=False)
@@ -123,6 +125,7 @@ class ModelBroker:
         # All that came at once is judged before anything new is said.
         if peer.plain and peer.where == "open":
             self._write_next(peer, real)
+        read(self, peer, len(frames))
 
     def _read(self, peer: Peer, frames: list[bytes], real: float) -> None:
         for frame in frames:
@@ -160,6 +163,7 @@ class ModelBroker:
             waited = self.horizon - peer.opened_at
             if peer.where in ("hello", "held") and waited >= self.limits.handshake:
                 self._refuse(peer, 408)
+        sweep(self)
 
     def ordered(self, command: str, verb: str, value: int, ids: list[str], real: float) -> None:
         for engine_id in ids:
@@ -172,6 +176,7 @@ class ModelBroker:
         self.events.append(("issued", command, verb))
         for engine_id in ids:
             self._write_next(self.registered[engine_id], real)
+        cut_slow_readers(self)
 
     def drained(self, random: Random, spread: float, real: float) -> None:
         self.draining = True

@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from brokerproto.broker_session import BrokerSession
 from brokerproto.testing import RecordingCarrier
 from tests.brokerproto.broker_model import Peer
+from tests.brokerproto.limits_model import stop, waiting
 from tests.brokerproto.shadowed_broker import ShadowedBroker
 
 CROWD = 14
@@ -67,6 +68,30 @@ class CrowdMachine(RuleBasedStateMachine):
             self.passes()
             if heard and tick % 4 == 3:
                 self.some_of_the_crowd_beat(heard)
+
+    @rule(data=st.data())
+    def stranger_stops_reading_or_reads_on(self, data: st.DataObject) -> None:
+        known = [stranger for stranger in self.strangers if stranger.session.is_open]
+        if not known:
+            return
+        stranger = data.draw(st.sampled_from(known))
+        if waiting(stranger.shadow) is None:
+            self.broker.flow.hold(stranger.session, self.broker.now)
+            stop(self.broker.model, stranger.shadow)
+        else:
+            self.broker.flow.release(stranger.session)
+            stranger.shadow.flow.stuck_since = None
+            stranger.carrier.settle()
+
+    @invariant()
+    def flow_is_that_of_the_model(self) -> None:
+        model, stats = self.broker.model, self.broker.stats()
+        assert stats.unregistered == sum(peer.interval == 0 for peer in model.peers)
+        assert stats.unread == sum(waiting(peer) or 0 for peer in model.peers)
+        for member in self.broker.fleet:
+            session, peer = member.session, model.registered[member.engine_id]
+            assert session is not None
+            assert session.is_full is peer.flow.is_throttled
 
     @invariant()
     def brake_is_that_of_the_model(self) -> None:

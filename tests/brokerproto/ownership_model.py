@@ -45,7 +45,7 @@ class ModelOwnership:
             model._refuse(peer, 409)
         elif holder.pings:
             self.take_over(peer, hello, "late")
-        elif holder.plain:
+        elif holder.plain or holder.flow.is_throttled:
             model._refuse(peer, 409)
         else:
             peer.where, peer.hello, peer.asked_at = "held", hello, now

@@ -255,7 +255,7 @@ def test_a_connection_beyond_the_cap_is_told_so_without_a_hello() -> None:
     for number, socket in enumerate(surplus):
         assert socket.said()[0].startswith("FAILED:507:BROKER_FULL:5:")
         # Only a few are waited for: descriptors are what is short.
-        assert socket.calls == ["half-close" if number < 16 else "close"]
+        assert socket.calls == ["half-close" if number < 4 else "close"]
     for n, socket in enumerate(engines):
         socket.hears(f"HeartBeat:e{n}:1")
         assert socket.said() == ["ACK:1"]

@@ -8,6 +8,7 @@ paused peer reads on; `abortConnection` does not wait.
 
 from __future__ import annotations
 
+from collections import deque
 from itertools import count
 from typing import Any
 
@@ -18,6 +19,7 @@ from twisted.internet.interfaces import (
     IListeningPort,
     IProtocol,
     IProtocolFactory,
+    IPushProducer,
     IStreamClientEndpoint,
     IStreamServerEndpoint,
 )
@@ -76,13 +78,15 @@ def _check(uri: URI) -> None:
         raise uri.refusal("* is no name to listen on or to connect to")
 
 
-@implementer(IListeningPort)
+@implementer(IListeningPort, IPushProducer)
 @define(eq=False)
 class _Port:
     _reactor: Any
     _uri: URI
     _factory: IProtocolFactory
     _numbers: count[int] = field(factory=lambda: count(1), repr=False)
+    _calling: deque[Stream] = field(init=False, factory=deque, repr=False)
+    _paused: bool = field(init=False, default=False)
 
     def startListening(self) -> None:
         if (self._reactor, self._uri.host) in _listening:
@@ -94,7 +98,22 @@ class _Port:
         if self._is_listening():
             del _listening[self._reactor, self._uri.host]
             self._factory.doStop()
+            self.resumeProducing()
         return succeed(None)
+
+    def pauseProducing(self) -> None:
+        """Let callers wait, as in the listen queue of a socket."""
+        self._paused = True
+
+    def resumeProducing(self) -> None:
+        """Accept those who wait, and those who come."""
+        self._paused = False
+        for _ in self._calling:
+            self._reactor.callLater(0, self._accept)
+
+    def stopProducing(self) -> None:
+        """Listen no longer."""
+        self.stopListening()
 
     def getHost(self) -> InprocAddress:
         return InprocAddress(self._uri.host)
@@ -102,13 +121,18 @@ class _Port:
     def call(self) -> Stream:
         """Give the caller's end of a new stream; ours is accepted in a later turn."""
         near, far = Stream.pair(self._reactor, self._uri.host, next(self._numbers))
-        self._reactor.callLater(0, self._accept, far)
+        self._calling.append(far)
+        self._reactor.callLater(0, self._accept)
         return near
 
     def _is_listening(self) -> bool:
         return _listening.get((self._reactor, self._uri.host)) is self
 
-    def _accept(self, stream: Stream) -> None:
+    def _accept(self) -> None:
+        # Two turns may have been planned for one who waited.
+        if self._paused or not self._calling:
+            return
+        stream = self._calling.popleft()
         if not self._is_listening():
             stream.abortConnection()
             return

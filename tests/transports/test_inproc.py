@@ -8,9 +8,11 @@ import pytest
 from twisted.internet import reactor as installed_reactor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost, NoProtocol
+from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock, deferLater
 from twisted.python.failure import Failure
+from zope.interface.verify import verifyObject
 
 from tests.transports.recording import (
     INPROC,
@@ -281,3 +283,33 @@ async def test_streams_work_on_the_real_reactor() -> None:
     await port.stopListening()
     await deferLater(reactor, 0)
     assert factory.made[0].events == [b"x", ConnectionDone]
+
+
+def test_callers_of_a_paused_port_wait_until_it_is_resumed() -> None:
+    meeting = Meeting()
+    port: Any = meeting.port
+    verifyObject(IPushProducer, port)
+    port.pauseProducing()
+    for _ in range(3):
+        dial(meeting.clock, meeting.callers)
+    meeting.settle()
+    assert (len(meeting.callers.made), len(meeting.listeners.made)) == (4, 1)
+    meeting.callers.made[1].transport.write(b"patient")
+    port.resumeProducing()
+    port.resumeProducing()
+    meeting.settle()
+    assert len(meeting.listeners.made) == 4
+    assert meeting.listeners.made[1].received == b"patient"
+
+
+def test_callers_who_wait_for_a_port_that_closes_are_turned_away() -> None:
+    meeting = Meeting()
+    port: Any = meeting.port
+    port.pauseProducing()
+    dial(meeting.clock, meeting.callers)
+    meeting.settle()
+    port.stopProducing()
+    meeting.settle()
+    assert len(meeting.listeners.made) == 1
+    assert meeting.callers.made[1].events == [ConnectionLost]
+    assert meeting.clock.getDelayedCalls() == []

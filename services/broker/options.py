@@ -116,8 +116,8 @@ class Options(program_options.Options):
         ),
         Option(
             name="accept-rate",
-            doc="Registrations a second over which the fleet is told to spread its "
-            "return; 0 for no spreading.",
+            doc="Connections accepted a second, and registrations a second over which the "
+            "fleet is told to spread its return; 0 for as they come.",
             parse=WholeNumber(0, 1_000_000),
             default=str(_DEFAULTS.accept_rate),
             env="BROKER_ACCEPT_RATE",
@@ -130,6 +130,14 @@ class Options(program_options.Options):
             default=str(_DEFAULTS.drain),
             env="BROKER_DRAIN_TIMEOUT",
             metavar="S",
+        ),
+        Option(
+            name="frame-rate",
+            doc="Frames a second of one engine; who sends more is not read for a while. 0 "
+            "for as they come.",
+            parse=WholeNumber(0, 1_000_000),
+            default=str(_DEFAULTS.frame_rate),
+            env="BROKER_FRAME_RATE",
         ),
         Option(
             name="insecure",
@@ -172,6 +180,7 @@ class Options(program_options.Options):
             connections=connections,
             accept_rate=self["accept-rate"],
             drain=self["drain-timeout"],
+            frame_rate=self["frame-rate"],
         )
 
     def _refuse_strangers(self) -> None:

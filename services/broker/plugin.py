@@ -13,21 +13,20 @@ from twisted.python.failure import Failure
 
 from brokerproto.broker import Broker
 from brokerproto.errors import ListenError, TransportError
-from brokerproto.protocol import BrokerFactory
+from services.broker.accepting import Gate, GatedFactory
 from services.broker.options import Options
 from services.broker.reporting import LoggingObserver
+from services.broker.resources import Places, ResourceWatch
 from services.broker.service import BrokerService
 from services.program.open_files import raise_open_files
 from services.program.service import ProgramService
 from services.program.start import fail, listen_or_exit
 from transports import URI, transport_for
+from transports.send_buffers import keep_send_buffers_small
 
 __all__ = ["Options", "makeService"]
 
 log = Logger()
-
-_OWN_FILES = 24
-"""Files of the reserve that are no connections of the control API."""
 
 
 def makeService(options: Options) -> IService:
@@ -43,14 +42,16 @@ def broker_program(reactor: Any, options: Options) -> ProgramService:
     from services.broker.control import control_site, slowed
 
     program = ProgramService(reactor, options)
-    connections, asking = _room(options["max-connections"])
-    limits = options.limits(connections)
+    places = _places(options["max-connections"])
+    limits = options.limits(places.engines)
     broker = Broker(reactor.seconds, secrets.token_hex(4), limits, LoggingObserver())
+    gate = Gate(broker, reactor)
     ports: list[IListeningPort] = []
     for uri in options["listen"]:
-        factory = BrokerFactory(broker, reactor, str(uri), transport_for(uri.scheme).framing)
+        factory = GatedFactory(broker, reactor, str(uri), transport_for(uri.scheme).framing)
         factory.address, port = _listen(reactor, uri, factory)
-        ports.append(port)
+        keep_send_buffers_small(port)
+        ports.append(gate.guard(port, factory))
         log.info("accepting engines on {address}", address=factory.address)
     service = BrokerService(broker, reactor, ports)
     program.exit_status.on_signal(lambda: service.leave(program.exit_status))
@@ -60,7 +61,7 @@ def broker_program(reactor: Any, options: Options) -> ProgramService:
         # Whoever named the address to listen on may use that name.
         extra_hosts=(*options["control-host"], options["control"].host),
         is_ready=lambda: service.is_ready,
-        connections=asking,
+        connections=places.control,
         rate=options["control-rate"],
         health=program.health,
     )
@@ -74,7 +75,8 @@ def broker_program(reactor: Any, options: Options) -> ProgramService:
         timeout=limits.timeout_of(limits.interval),
         worst=broker.worst_detection,
     )
-    MultiService.addService(program, service)
+    for each in (ResourceWatch(broker, reactor, options["max-connections"]), service):
+        MultiService.addService(program, each)
     return program
 
 
@@ -99,24 +101,17 @@ def _as_given(failure: Failure, uri: URI) -> NoReturn:
     raise ListenError(str(uri), error.reason)
 
 
-def _room(wanted: int) -> tuple[int, int]:
-    """Raise the limit of open files, and give how many connections it leaves room for.
-
-    Rule: protocol reference, section "Limits".
-
-    Returns:
-        Of engines, and of the control API.
-    """
+def _places(wanted: int) -> Places:
+    """Raise the limit of open files, and give how many connections it leaves room for."""
     before, now = raise_open_files()
+    places = Places.within(now, wanted)
     if now < 0:
         log.info("open files: no limit; at most {connections} connections", connections=wanted)
-        return wanted, wanted
-    reserve = max(32, min(512, now // 10))
-    room = max(1, min(wanted, now - reserve))
-    log.info(
-        "open files: {now} (was {before}); at most {connections} connections",
-        now=now,
-        before=before,
-        connections=room,
-    )
-    return room, reserve - _OWN_FILES
+    else:
+        log.info(
+            "open files: {now} (was {before}); at most {connections} connections",
+            now=now,
+            before=before,
+            connections=places.engines,
+        )
+    return places

@@ -9,6 +9,11 @@ import resource
 _OPEN_MAX = 10_240
 
 
+def open_files() -> int:
+    """Return the soft limit as it is now, -1 for none; others may change it."""
+    return _number(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+
 def raise_open_files() -> tuple[int, int]:
     """Raise the soft limit of open files to the hard one, or near it.
 

@@ -231,7 +231,7 @@ async def test_several_addresses_are_listened_on_as_shown(tmp_path: Path) -> Non
         each.replace(os.fspath(path), "s") for each in asked
     ]
     service: Any
-    [service] = program
+    *_, service = program
     for port in (*service._ports, service.control_port):
         await maybeDeferred(port.stopListening)
 
@@ -319,6 +319,6 @@ async def test_broker_says_where_it_accepts_engines_with_faults() -> None:
     [told] = [event["address"] for event in events if "accepting" in event["log_format"]]
     assert re.sub(r":\d+", ":1337", told) == shown
     service: Any
-    [service] = program
-    for port in service._ports:
+    *_, service = program
+    for port in (*service._ports, service.control_port):
         await maybeDeferred(port.stopListening)

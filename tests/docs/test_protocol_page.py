@@ -23,6 +23,7 @@ from brokerproto import (
 )
 from brokerproto.broker import Broker
 from brokerproto.errors import CODES, LocalProtocolError, RemoteProtocolError
+from brokerproto.flow import READING_DEADLINE
 from brokerproto.grammar import MAX_NUMBER, MAX_WORK_MS
 from brokerproto.liveness import tick_length, worst_detection
 from brokerproto.protocol import FLUSH_DEADLINE
@@ -37,6 +38,7 @@ from brokerproto.states import (
     Move,
 )
 from brokerproto.terms import Limits, Terms
+from services.broker.resources import MOST_MEMORY
 from services.engine.runner import LONG_LIFE
 from services.engine.service import reborn_after
 from tests.brokerproto import reference
@@ -325,6 +327,13 @@ def test_limits_are_those_of_the_code() -> None:
         limits.connections,
         ownership.TAKEOVERS,
         ownership.LONGEST_PROBE,
+        limits.unregistered,
+        limits.accept_rate,
+        100 * MOST_MEMORY,
+        limits.frame_rate,
+        limits.unread,
+        READING_DEADLINE,
+        limits.unread_in_all,
         FLUSH_DEADLINE,
         fleet.ENDS_KEPT,
         commands.COMMANDS_KEPT,

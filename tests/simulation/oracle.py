@@ -67,12 +67,15 @@ class Oracle:
         engines: All ids that there ever were.
         now: The world's time.
         clock: The broker's time.
+        ticks: Whether the broker does.
+        reads: Whether it does.
     """
 
     now: float
     engines: dict[str, Foretold] = field(init=False, factory=dict)
     clock: float = field(init=False, default=0.0)
-    stands_still: bool = field(init=False, default=False)
+    ticks: bool = field(init=False, default=True)
+    reads: bool = field(init=False, default=True)
     _ticked_at: float = field(init=False)
     _events: list[Event] = field(init=False, factory=list)
 
@@ -86,7 +89,7 @@ class Oracle:
     def pass_time(self, seconds: float) -> None:
         for _ in range(round(seconds / STEP)):
             tick = self.now + STEP - OFFSET
-            if (tick - OFFSET) % 0.5 == 0 and not self.stands_still:
+            if (tick - OFFSET) % 0.5 == 0 and self.ticks:
                 self._tick(tick)
             self.now += STEP
             for engine in self._living():
@@ -145,15 +148,18 @@ class Oracle:
         self._ask(engine, self.now)
 
     def stand_still(self) -> None:
-        self.stands_still = True
+        self.ticks = self.reads = False
 
-    def go_on(self) -> None:
-        self.stands_still = False
+    def go_on(self, *, ticks_first: bool) -> None:
+        self.ticks = True
+        if ticks_first:
+            self.pass_time(0.5)
+        self.reads = True
         for engine in self._living():
             if engine.is_connected and not engine.is_cut and engine.probed_at == _NEVER:
                 if not engine.is_held or engine.is_ghost:
                     self._hello(engine)
-                elif engine.has_spoken:
+                elif engine.has_spoken or engine.is_late:
                     self._heard(engine, self.now)
 
     def _living(self) -> Iterator[Foretold]:
@@ -192,12 +198,12 @@ class Oracle:
                 engine.dialling_until = self.now + _DIAL
             else:
                 engine.is_connected = True
-                if not self.stands_still:
+                if self.reads:
                     self._hello(engine)
         if engine.beat_at <= self.now:
             engine.beat_at += 10
             engine.has_spoken = True
-            if not engine.is_cut and not self.stands_still:
+            if not engine.is_cut and self.reads:
                 self._heard(engine, self.now)
 
     def _hello(self, engine: Foretold) -> None:
@@ -227,7 +233,7 @@ class Oracle:
 
     def _ask(self, engine: Foretold, when: float) -> None:
         """Send a PING to an engine, which may answer."""
-        answers = engine.is_connected and not engine.is_cut and not engine.is_ghost
+        answers = self.reads and engine.is_connected and not engine.is_cut and not engine.is_ghost
         if answers and when - engine.asked_at >= _ANSWER_AGAIN:
             engine.asked_at = when
             self._heard(engine, when)

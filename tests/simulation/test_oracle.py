@@ -17,7 +17,7 @@ from hypothesis.stateful import (
 from tests.simulation.oracle import Foretold, Oracle
 from tests.simulation.world import World
 
-IDS = 4
+IDS = 3
 _NUMBERS = st.integers(1, IDS)
 _LONGEST_CUT = 90.0
 _LONGEST_STOP = 25.0
@@ -81,7 +81,7 @@ class WholeBroker(RuleBasedStateMachine):
             self.stopped_at is not None
             and self.world.now + seconds - self.stopped_at > _LONGEST_STOP
         ):
-            self.go_on()
+            self.go_on(ticks_first=False)
         self.world.pass_time(seconds)
         self.oracle.pass_time(seconds)
 
@@ -134,6 +134,21 @@ class WholeBroker(RuleBasedStateMachine):
             self.oracle.drop(self.oracle.engines[f"e-{number}"])
 
     @rule(number=_NUMBERS)
+    def move(self, number: int) -> None:
+        """An engine vanishes without a word, and another life of its id comes."""
+        if self.is_well(number):
+            self.cut(number)
+            self.die(number)
+            self.start(number)
+
+    @rule(number=_NUMBERS, seconds=st.sampled_from((1, 5, 16)))
+    def flap(self, number: int, seconds: float) -> None:
+        """An engine loses its connection again and again."""
+        for _ in range(7):
+            self.drop(number)
+            self.pass_time(seconds)
+
+    @rule(number=_NUMBERS)
     def claim(self, number: int) -> None:
         """Two strangers ask for the id of an engine that is well, and get their answers."""
         if self.is_well(number):
@@ -151,11 +166,11 @@ class WholeBroker(RuleBasedStateMachine):
         self.oracle.stand_still()
 
     @precondition(lambda self: self.stopped_at is not None)
-    @rule()
-    def go_on(self) -> None:
+    @rule(ticks_first=st.booleans())
+    def go_on(self, ticks_first: bool) -> None:
         self.stopped_at = None
-        self.world.go_on()
-        self.oracle.go_on()
+        self.world.go_on(ticks_first=ticks_first)
+        self.oracle.go_on(ticks_first=ticks_first)
 
     @invariant()
     def everything_happens_as_foretold(self) -> None:
@@ -163,7 +178,7 @@ class WholeBroker(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if self.stopped_at is not None:
-            self.go_on()
+            self.go_on(ticks_first=False)
         for number in list(self.cut_at):
             self.heal(number)
         self.world.pass_time(60)
@@ -171,4 +186,4 @@ class WholeBroker(RuleBasedStateMachine):
 
 
 TestWholeBroker = WholeBroker.TestCase
-TestWholeBroker.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestWholeBroker.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)

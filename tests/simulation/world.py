@@ -127,9 +127,11 @@ class World:
         self._is_standing_still = True
         self.door.cut()
 
-    def go_on(self) -> None:
-        """Let the broker's process go on; it reads before it ticks."""
+    def go_on(self, *, ticks_first: bool) -> None:
+        """Let the broker's process go on, which reads at once, or ticks before that."""
         self._is_standing_still = False
+        if ticks_first:
+            self.pass_time(self.broker.tick_length)
         self.door.heal()
         self.settle()
 

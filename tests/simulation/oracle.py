@@ -142,6 +142,9 @@ class Oracle:
             self._act(engine)
 
     def claim(self, engine: Foretold) -> None:
+        if self._flaps(engine):
+            self._note(f"{engine.engine_id} refused: 429", self.now)
+            return
         if engine.is_claimed:
             self._note(f"{engine.engine_id} refused: 409", self.now)
         engine.is_claimed = True
@@ -206,16 +209,23 @@ class Oracle:
             if not engine.is_cut and self.reads:
                 self._heard(engine, self.now)
 
+    def _flaps(self, engine: Foretold) -> bool:
+        return sum(self._reading - each < 60 for each in engine.takeovers) >= 5
+
+    @property
+    def _reading(self) -> float:
+        """The broker's time between two ticks."""
+        return self.clock + min(self.now - self._ticked_at, 1.0)
+
     def _hello(self, engine: Foretold) -> None:
         if engine.is_held:
-            recent = [each for each in engine.takeovers if self.clock - each < 60]
-            if len(recent) >= 5:
+            if self._flaps(engine):
                 self._note(f"{engine.engine_id} refused: 429", self.now)
                 engine.is_connected = False
                 self._wait(engine, 60)
                 return
             if engine.holder != engine.instance and not engine.is_late:
-                engine.probed_at = self.clock + min(self.now - self._ticked_at, 1.0)
+                engine.probed_at = self._reading
                 return
             self._take_over(engine, self.now)
         self._register(engine, self.now)

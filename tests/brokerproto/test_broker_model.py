@@ -163,31 +163,6 @@ class BrokerMachine(CrowdMachine):
         stranger.engine_id, stranger.seq = engine_id, seq
         self.say(stranger, f"NewEngine:{engine_id}:{seq}{options}\n")
 
-    @rule(
-        data=st.data(),
-        ahead=st.sampled_from([0, 0, 1, 5, -1]),
-        token=st.sampled_from(["right", "right", "wrong", "none"]),
-        more=st.sampled_from(
-            ["", "", "HeartBeat:{id}:{next}\nHeart", "Bye\n", "oops!\n", "What\n"]
-        ),
-    )
-    def stranger_comes_again(self, data: st.DataObject, ahead: int, token: str, more: str) -> None:
-        """As somebody does whose connection the broker still believes in."""
-        stranger = self._a_stranger(data)
-        if stranger is None:
-            return
-        model, name = self.broker.model, stranger.engine_id
-        life = model.lives.get(name)
-        # One who spoke for an engine would spoil its account.
-        if life is None or life.instance not in ("f1", "f2"):
-            return
-        again = self.opens()
-        again.engine_id, again.seq = name, max(0, life.settled + ahead)
-        tokens = {"right": model.ownership.token(name), "wrong": "0" * 32}
-        resume = f";resume={tokens[token]}" if token in tokens else ""
-        hello = f"NewEngine:{name}:{again.seq}:v=1;instance={life.instance};ack=1{resume}\n"
-        self.say(again, hello + more.format(id=name, next=again.seq + 1))
-
     @rule()
     def plain_engine_says_hello(self) -> None:
         self.stranger_says_hello("p", 0, "")

@@ -179,6 +179,50 @@ def test_engine_whose_connection_only_it_saw_end_is_back_at_once() -> None:
     assert stage.broker.stats().missed == 0
 
 
+@pytest.mark.fault("C097")
+@pytest.mark.parametrize(
+    ("intervals", "events", "epoch"),
+    [
+        (0.5, [], 1),
+        (2, [("late", "a", 16.0), ("recovered", "a", None)], 1),
+        (6, [("late", "a", 16.0), ("lost", "a", "timeout"), ("registered", "a", 2)], 2),
+    ],
+)
+def test_partition_that_heals_costs_at_most_a_registration_and_its_gap_is_counted_once(
+    intervals: float, events: list[object], epoch: int
+) -> None:
+    stage = Stage()
+    wire = stage.connects()
+    while stage.clock.now < wire.engine_side.due:
+        stage.clock.advance(0.5)
+        stage.broker.tick()
+    # Cut right after a heartbeat.
+    wire.engine_side.tick(stage.clock.now)
+    wire.exchange()
+    before = stage.engine.life.seq
+    stage.observer.events.clear()
+    for _ in range(round(intervals * 10 / 0.5)):
+        stage.clock.advance(0.5)
+        if wire.engine_side.due <= stage.clock.now:
+            wire.engine_side.tick(stage.clock.now)
+        stage.broker.tick()
+    wire.exchange()
+    # It still answers the PINGs that it finds before the 440.
+    meanwhile = stage.engine.life.seq - before
+    assert wire.is_cut is (epoch == 2)
+    if wire.is_cut:
+        wire = stage.connects()
+    stage.passes(wire, 35)
+    missed = meanwhile if epoch == 2 else 0
+    told = [("missed", "a", missed)] if missed else []
+    assert stage.observer.events == [*events, *told]
+    member = stage.broker.fleet.get("a")
+    assert member is not None
+    assert (member.epoch, member.account.missed) == (epoch, missed)
+    assert stage.is_exact()
+    assert stage.broker.stats().takeovers == {}
+
+
 def test_engine_repeats_its_reports_after_it_has_taken_its_id_back() -> None:
     stage = Stage()
     wire = stage.connects()

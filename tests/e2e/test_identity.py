@@ -32,7 +32,7 @@ class Link:
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._cut: list[socket.socket] = []
         self._wake, self._woken = socket.socketpair()
-        self._stopping = False
+        self._stopping = self._paused = False
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._carry)
         self._thread.start()
@@ -46,6 +46,16 @@ class Link:
             engine.shutdown(socket.SHUT_RDWR)
             self._cut.append(engine)
         return broker
+
+    def pause(self) -> None:
+        """Carry nothing until `resume`; what is sent meanwhile waits."""
+        self._paused = True
+        self._wake.send(b"x")
+
+    def resume(self) -> None:
+        """Carry on."""
+        self._paused = False
+        self._wake.send(b"x")
 
     def close(self) -> None:
         """Carry nothing any more."""
@@ -61,12 +71,14 @@ class Link:
     def _carry(self) -> None:
         while not self._stopping:
             with self._lock:
-                ends = dict(self._pairs)
+                ends = {} if self._paused else dict(self._pairs)
             ends |= {broker: engine for engine, broker in ends.items()}
             readable = select.select([self._listening, self._woken, *ends], [], [])[0]
             with self._lock:
                 for end in readable:
-                    if end is self._listening:
+                    if end is self._woken:
+                        end.recv(1)
+                    elif end is self._listening:
                         self._pairs.append(
                             (end.accept()[0], socket.create_connection(self._broker))
                         )
@@ -205,6 +217,37 @@ def test_engine_whose_link_was_cut_has_its_id_back_at_once(stage: Stage) -> None
         assert stats["causes"] == {"lost:410": 1, "left:stopped": 1}
         assert stats["strange_reports"] == 0
         assert stats["heartbeats"] + stats["missed"] == engine.logged("heartbeats", "")
+    finally:
+        link.close()
+
+
+@pytest.mark.fault("C097")
+def test_link_that_stands_still_and_goes_on_costs_one_registration(stage: Stage) -> None:
+    broker = stage.broker()
+    link = Link(broker.address)
+    try:
+        engine = stage.engines(link.address, "far", "--ack", "1")
+        broker.until(registered=1, heartbeats=1)
+        link.pause()
+        broker.until(60, late=1)
+        link.resume()
+        broker.until(60, late=0)
+        # Had the machine stood still meanwhile, it would have been found lost already.
+        before = broker.stats()
+        link.pause()
+        broker.until(60, registered=0)
+        link.resume()
+        broker.until(60, registered=1)
+        stats = broker.stats()
+        assert stats["lost"] == before["lost"] + 1
+        assert stats["takeovers"] == {}
+        assert set(stats["causes"]) == {"lost:timeout"}
+        assert broker.engines()["far"]["epoch"] == stats["registrations"] == stats["lost"] + 1
+        assert engine.end() == 0
+        stats = broker.until(registered=0, connections=0)
+        assert stats["heartbeats"] + stats["missed"] == engine.logged("heartbeats", "")
+        # What came too late was stale, and is counted as missed, once.
+        assert stats["missed"] >= 1
     finally:
         link.close()
 

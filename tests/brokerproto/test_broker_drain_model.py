@@ -23,12 +23,13 @@ class DrainingMachine(BrokerMachine):
     @initialize(
         seed=st.integers(0, 99),
         cap=st.sampled_from([4, 50, 50]),
+        rate=st.sampled_from([1, 20, 0]),
         crowded=st.just(True),
         ticks=st.integers(0, 12),
     )
-    def start(self, seed: int, cap: int, crowded: bool, ticks: int) -> None:
+    def start(self, seed: int, cap: int, rate: int, crowded: bool, ticks: int) -> None:
         self.ticks_before = ticks
-        super().start(seed, cap, crowded)
+        super().start(seed, cap, rate, crowded)
 
     @precondition(lambda self: self.drain is None)
     @rule(seed=st.integers(0, 99))

@@ -33,12 +33,12 @@ from brokerproto.fleet import Fleet, Manner, Member, Origin, manner_of
 from brokerproto.flow import Flow
 from brokerproto.framing import Framing
 from brokerproto.isolation import isolated
+from brokerproto.judge import Judge
 from brokerproto.ledger import Ledger
 from brokerproto.liveness import (
     Detector,
     DetectorClock,
     Patience,
-    Verdict,
     tick_length,
     worst_detection,
 )
@@ -86,6 +86,7 @@ class Broker:
     admission: Admission = field(init=False)
     flow: Flow = field(init=False)
     _dispatch: Dispatch = field(init=False)
+    _judge: Judge = field(init=False)
     _drain: Drain | None = field(init=False, default=None)
     _ownership: Ownership = field(init=False)
     _registrar: Registrar = field(init=False)
@@ -101,6 +102,7 @@ class Broker:
         self._dispatch = Dispatch(self.ledger, self.brake, self.seconds, self._issued)
         self._ownership = Ownership(self.resume_key)
         self._registrar = Registrar(self, self._ownership)
+        self._judge = Judge(self)
 
     @property
     def now(self) -> float:
@@ -192,13 +194,7 @@ class Broker:
             ExceptionGroup: What the observer raised; everybody has been judged.
         """
         with isolated("silence was judged") as apart:
-            was_on = self.brake.since
-            verdicts = self.brake.tick(self.seconds(), len(self.fleet))
-            with apart():
-                self._tell_of_brake(was_on)
-            for session, verdict in verdicts:
-                with apart():
-                    self._judge(session, verdict)
+            self._judge.tick(apart)
             # Before the handshakes: a decision that is due comes first.
             for probe in self._ownership.running():
                 with apart():
@@ -287,22 +283,6 @@ class Broker:
 
     def _issued(self, command: Command) -> None:
         self.observer.command_issued(command)
-
-    def _tell_of_brake(self, was_on: float | None) -> None:
-        if was_on is None and self.brake.is_on:
-            self.observer.brake_applied(len(self.detector.late), len(self.fleet))
-        elif was_on is not None and not self.brake.is_on:
-            self.observer.brake_released(self.seconds() - was_on, self.brake.evicted_of_late)
-
-    def _judge(self, session: BrokerSession, verdict: Verdict) -> None:
-        if verdict is Verdict.LOST:
-            self.end(session, HeartbeatTimeoutError("silent for too long"))
-            return
-        session.ping()
-        settle(session)
-        member = self.fleet.member_of(session)
-        if verdict is Verdict.LATE and member is not None:
-            self.observer.engine_late(member, self.detector.horizon - session.seen)
 
     def _follow(self, session: BrokerSession, events: Iterable[BrokerEvent]) -> None:
         for event in events:

@@ -27,7 +27,7 @@ FLOORS: list[set[str]] = [
     {"fleet", "commands", "worklist"},
     {"ownership", "admission", "flow"},
     {"observer", "engine", "ledger", "selection", "stats"},
-    {"dispatch", "drain", "registrar"},
+    {"dispatch", "drain", "registrar", "judge"},
     {"broker"},
     {"protocol", "testing", "orders"},
 ]

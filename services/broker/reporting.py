@@ -22,7 +22,14 @@ _TOLD = (str(DrainingError.code), str(SupersededError.code))
 
 
 class LoggingObserver(Observer):
-    """Writes into the log what calls for attention; who comes and goes is debug."""
+    """Writes into the log what calls for attention; who comes and goes is debug.
+
+    While the brake is on it says nothing of each engine that is late or recovers: for
+    15,000 at once that takes four times as long as to find and ping them, and most of
+    the lines would be left out.
+    """
+
+    _brake_is_on = False
 
     def engine_registered(self, member: Member) -> None:
         """See `Observer`."""
@@ -46,6 +53,8 @@ class LoggingObserver(Observer):
 
     def engine_late(self, member: Member, silence: float) -> None:
         """See `Observer`."""
+        if self._brake_is_on:
+            return
         log.warn(
             "{engine} is late: silent for {silence} s",
             engine=member.engine_id,
@@ -54,7 +63,8 @@ class LoggingObserver(Observer):
 
     def engine_recovered(self, member: Member) -> None:
         """See `Observer`."""
-        log.info("{engine} is back in time", engine=member.engine_id)
+        if not self._brake_is_on:
+            log.info("{engine} is back in time", engine=member.engine_id)
 
     def engine_taken_over(self, member: Member, origin: Origin, ground: Ground) -> None:
         """See `Observer`."""
@@ -87,6 +97,7 @@ class LoggingObserver(Observer):
 
     def brake_applied(self, late: int, registered: int) -> None:
         """See `Observer`."""
+        self._brake_is_on = True
         log.warn(
             "the brake is on: {late} of {registered} engines are late, and the broker suspects"
             " itself; few are declared lost",
@@ -96,6 +107,7 @@ class LoggingObserver(Observer):
 
     def brake_released(self, seconds: float, evicted: int) -> None:
         """See `Observer`."""
+        self._brake_is_on = False
         log.warn(
             "the brake is off after {seconds} s; {evicted} engines were declared lost meanwhile",
             seconds=round(seconds, 1),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from brokerproto.brake import evictions, most_late
+from brokerproto.judge import PINGS_AT_ONCE
+from tests.brokerproto.broker_bench import Bench
 from tests.brokerproto.simulated_fleet import SimulatedFleet
 
 FLEET = 300
@@ -133,6 +135,22 @@ def test_engine_behind_a_cut_is_late_or_lost_by_its_length(
     # Counted once: what was sent into the cut.
     assert fleet.stats.gaps == epoch - 1
     fleet.leaves()
+
+
+def test_pings_are_spread_over_ticks_and_whoever_is_heard_first_gets_none() -> None:
+    bench = Bench()
+    callers = [bench.registers(f"e{number}") for number in range(2 * PINGS_AT_ONCE + 100)]
+    bench.passes(16)
+    assert bench.stats.late == len(callers)
+    pinged = [caller.hears() for caller in callers]
+    assert pinged == [["PING"]] * PINGS_AT_ONCE + [[]] * (PINGS_AT_ONCE + 100)
+    callers[-1].says(f"HeartBeat:e{len(callers) - 1}:1")
+    callers[-2].goes()
+    bench.passes(1)
+    again = [caller.hears() for caller in callers[PINGS_AT_ONCE:]]
+    assert again == [["PING"]] * (PINGS_AT_ONCE + 98) + [[]] * 2
+    bench.passes(11)
+    assert [caller.hears() for caller in callers[:3]] == [["PING"]] * 3
 
 
 @pytest.mark.fault("C108")

@@ -24,7 +24,6 @@ from brokerproto.drain import Drain
 from brokerproto.errors import (
     DrainingError,
     HandshakeTimeoutError,
-    HeartbeatTimeoutError,
     InternalError,
     NoMoreOrdersError,
     RemoteProtocolError,

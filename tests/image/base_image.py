@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.image.podman import Podman, run
+from tests.commands import run
+from tests.image.podman import Podman
 
 __all__ = ["base_image"]
 

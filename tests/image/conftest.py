@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.image import tools
 from tests.image.base_image import base_image
 from tests.image.network import Network
 from tests.image.package_index import volumes_for_pip
 from tests.image.podman import Podman
+from tests.image.tools import TOOLS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -27,8 +27,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
     """Podman, with nothing in its storage."""
-    if reason := tools.reason_against():
-        if tools.expected():
+    if reason := TOOLS.reason_against():
+        if TOOLS.expected:
             pytest.fail(reason)
         pytest.skip(reason)
     podman = Podman(tmp_path_factory.mktemp("podman"))

@@ -5,35 +5,14 @@ from __future__ import annotations
 import json
 import resource
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 from attrs import define, field, frozen
 
-__all__ = ["Container", "Podman", "run"]
+from tests.commands import HUNG, run
 
-_HUNG = 900.0
-"""Seconds after which a command does not merely take long."""
-
-
-def run(*command: str | Path, folder: Path | None = None) -> str:
-    """Run a command, in a folder, and give its output; fail with all it said where it fails."""
-    done = subprocess.run(
-        command,
-        check=False,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=_HUNG,
-        cwd=folder,
-    )
-    if done.returncode:
-        raise AssertionError(
-            f"{' '.join(map(str, command))} ended with {done.returncode}\n"
-            f"{done.stdout}{done.stderr}"
-        )
-    return done.stdout
+__all__ = ["Container", "Podman"]
 
 
 @define
@@ -62,7 +41,7 @@ class Podman:
         name = f"container-{len(self._names)}"
         self._names.append(name)
         # Of a run of the tests that was killed, nothing lives on for ever.
-        limits = ("--timeout", str(int(_HUNG)), *_LIMITS)
+        limits = ("--timeout", str(int(HUNG)), *_LIMITS)
         self("run", "--detach", "--name", name, *limits, *options, image, *command)
         return Container(self, name)
 

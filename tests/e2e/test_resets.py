@@ -86,6 +86,40 @@ def test_reset_at_the_end_of_a_refused_hello_changes_nothing_more(scene: Scene) 
         peer.reset()
 
 
+def test_reset_of_a_newcomer_while_the_holder_is_asked_leaves_the_id_with_it(scene: Scene) -> None:
+    with scene.changed_by(
+        opened=2, registrations=1, probes=1, heartbeats=1, left=1, causes__left__bye=1
+    ):
+        holder = scene.engine("asked-for")
+        newcomer = Peer.to(scene.address)
+        newcomer.send("NewEngine:asked-for:0:v=1")
+        assert holder.frame() == "PING"
+        newcomer.reset()
+        scene.broker.until(connections=4)
+        holder.send("HeartBeat:asked-for:1")
+        holder.until("ACK:1")
+        holder.leave()
+
+
+def test_reset_of_a_holder_that_is_asked_gives_the_newcomer_its_id_at_once(scene: Scene) -> None:
+    with scene.changed_by(
+        opened=2,
+        registrations=2,
+        probes=1,
+        lost=1,
+        causes__lost__reset=1,
+        left=1,
+        causes__left__bye=1,
+    ):
+        holder = scene.engine("given-up")
+        newcomer = RawEngine.to(scene.address)
+        newcomer.send("NewEngine:given-up:0:v=1")
+        assert holder.frame() == "PING"
+        holder.reset()
+        assert newcomer.frame().startswith("SUCCESS:Registered:v=1;epoch=2;")
+        newcomer.leave()
+
+
 def test_reset_after_the_bye_is_still_a_leave(scene: Scene) -> None:
     with scene.changed_by(opened=1, registrations=1, left=1, causes__left__bye=1):
         engine = scene.engine("leaver")

@@ -64,6 +64,12 @@ image-check: $(STAMP) ## build the image and run it in containers (Linux, root, 
 	$(BIN)/python -m tests.image.tools
 	$(BIN)/python -m pytest -q -m image tests/image
 
+# The tests wait for most of their time, so that several files go side by side.
+network-check: $(STAMP) ## run the programs on networks that fail, in namespaces (Linux, root, nftables)
+	$(BIN)/python -m tests.network.tools
+	@for reactor in default asyncio; do printf "$$reactor %s\n" tests/network/test_*.py; done | \
+	  xargs -P 5 -L 1 sh -c '$(BIN)/python -m pytest -q -p no:cacheprovider -m network --reactor=$$0 $$1'
+
 demo: $(STAMP) ## watch a broker and 500 engines for a minute
 	$(BIN)/python -m services.scaletest.demo
 

@@ -48,6 +48,7 @@ def test_places_of_those_who_never_register_are_free_after_ten_seconds() -> None
     assert room(bench) == 1024
 
 
+@pytest.mark.fault("C037")
 def test_nobody_is_refused_for_coming_where_there_is_no_room() -> None:
     bench = Bench(Limits(unregistered=1, accept_rate=1))
     for n in range(5):
@@ -57,6 +58,7 @@ def test_nobody_is_refused_for_coming_where_there_is_no_room() -> None:
     assert bench.stats.rejected == {}
 
 
+@pytest.mark.fault("C032")
 def test_connections_come_at_the_rate_after_a_burst() -> None:
     bench = Bench(Limits(accept_rate=1000, unregistered=10_000))
     taken = []

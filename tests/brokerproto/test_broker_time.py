@@ -25,6 +25,7 @@ def bench() -> Bench:
 # At T = 10 s: late after 16 s, pinged again after 28 s, lost after 40 s; a tick is 0.5 s.
 
 
+@pytest.mark.fault("C096")
 @pytest.mark.fault("C058")
 def test_silence_makes_an_engine_late_and_then_lost(bench: Bench) -> None:
     caller = bench.registers("a")

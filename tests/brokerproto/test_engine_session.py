@@ -199,6 +199,7 @@ def test_a_later_ack_settles_the_one_that_was_waited_for() -> None:
 # Giving the broker up
 
 
+@pytest.mark.fault("C095")
 @pytest.mark.parametrize(
     ("terms", "heartbeats"),
     [

@@ -13,6 +13,8 @@ from brokerproto.messages import Success
 from brokerproto.retry import RetryPolicy
 from tests.uniformity import is_uniform
 
+pytestmark = pytest.mark.fault("C037")
+
 ENGINES = 1000
 BOUNDS = [(0.0, None), (0.5, 4.0), (0.5, 8.0), (0.5, 16.0), (0.5, 30.0), (0.5, 30.0)]
 

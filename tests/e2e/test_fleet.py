@@ -321,6 +321,7 @@ def beaten(broker: BrokerProgram) -> dict[str, int] | None:
     return last if all(last.values()) else None
 
 
+@pytest.mark.fault("C096")
 def test_silent_engine_is_pinged_twice_and_then_lost_in_the_time_announced(
     broker: BrokerProgram,
 ) -> None:

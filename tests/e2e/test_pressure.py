@@ -92,6 +92,8 @@ def test_silent_connections_fill_the_places_and_no_more(stage: Stage) -> None:
     assert told(broker, "1024 connections have not registered") == 1
 
 
+@pytest.mark.fault("C032")
+@pytest.mark.fault("C037")
 def test_connections_beyond_the_rate_wait_and_are_not_refused(stage: Stage) -> None:
     broker = started(stage, "--accept-rate", "10")
     began = time.monotonic()

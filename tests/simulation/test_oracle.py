@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -16,6 +17,8 @@ from hypothesis.stateful import (
 
 from tests.simulation.oracle import Foretold, Oracle
 from tests.simulation.world import World
+
+pytestmark = pytest.mark.fault("C110")
 
 IDS = 3
 _NUMBERS = st.integers(1, IDS)

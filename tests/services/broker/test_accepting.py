@@ -119,6 +119,7 @@ async def test_who_comes_while_the_places_are_full_waits(house: Houses, address:
     assert here.broker.stats().rejected == {}
 
 
+@pytest.mark.fault("C032")
 async def test_connections_are_accepted_at_the_rate(house: Houses, address: str) -> None:
     here = house(accept_rate=10)
     uri = dialled(await here.listens(address))

@@ -175,6 +175,7 @@ def test_same_life_says_where_it_stands_at_the_next_broker() -> None:
     assert rig.runner.heartbeats_sent == 1
 
 
+@pytest.mark.fault("C095")
 def test_connection_is_given_up_when_it_stays_unacknowledged() -> None:
     if not hasattr(socket, "TCP_USER_TIMEOUT"):
         pytest.skip("this system has no TCP_USER_TIMEOUT")

@@ -51,7 +51,7 @@ def _common_stage(
         stage.clear()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def scene(_common_stage: Stage) -> Iterator[Scene]:
     """One broker for many tests: each must leave it and its account as it was.
 

@@ -239,6 +239,15 @@ def test_time_before_the_hello_in_which_the_broker_stood_still_is_not_the_holder
     assert epoch_in(newcomer.hears()) == 2
 
 
+def test_holder_that_is_not_read_for_a_while_keeps_its_id(bench: Bench) -> None:
+    holder, newcomer = bench.registers("a"), bench.calls()
+    holder.says(*["HeartBeat:a:0"] * 500)
+    assert holder.session.is_throttled
+    (refusal,) = newcomer.says(hello())
+    assert refusal.startswith("FAILED:409:")
+    assert bench.stats.probes == 0
+
+
 # Who need not wait
 
 
@@ -573,6 +582,12 @@ def test_id_that_goes_to_and_fro_stays_with_its_holder(bench: Bench) -> None:
     assert newcomer.says(hello()) == [
         "FAILED:429:TOO_MANY:60:this id was taken over too often",
     ]
+    member = bench.broker.fleet.get("a")
+    assert member is not None
+    token = bench.broker._ownership.token(member)
+    back = bench.calls()
+    back.says(hello(f"{LIFE};resume={token}"))
+    assert bench.stats.rejected[429] == 2
     # Nobody was asked: it makes no difference what the holder would say.
     assert holder.hears() == []
     assert bench.stats.takeovers == {"resumed": TAKEOVERS}

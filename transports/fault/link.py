@@ -372,6 +372,8 @@ class Link:
             self._finish()
         elif self._end_came:
             self.transport.loseConnection()
+        elif self._aborted and not self._out.lane.is_cut:
+            self._abort_below()  # healed meanwhile
         else:
             if not self._aborted:
                 self._out.leave_behind()

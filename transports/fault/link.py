@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
-    IAddress,
     IConsumer,
     IHalfCloseableProtocol,
     IHandshakeListener,
@@ -251,6 +250,8 @@ class Link:
             self.disconnecting = True
             self._in.drop()
             self._look_at_reading()
+            if self._loss is not None and not self.is_cut:
+                self._lose_later(self._loss)
             self._out.settle_later()
 
     def abortConnection(self) -> None:
@@ -265,15 +266,13 @@ class Link:
         elif not self._broken:
             self._abort_below()
 
-    def getHost(self) -> IAddress:
+    def getHost(self) -> Any:
         """See `ITransport`."""
-        host: IAddress = self.transport.getHost()
-        return host
+        return self.transport.getHost()
 
-    def getPeer(self) -> IAddress:
+    def getPeer(self) -> Any:
         """See `ITransport`."""
-        peer: IAddress = self.transport.getPeer()
-        return peer
+        return self.transport.getPeer()
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """See `IConsumer`.
@@ -329,9 +328,9 @@ class Link:
 
     def _deliver_end(self) -> None:
         """Tell of the end that came, of one half or of all."""
-        if not self.connected or self.disconnecting:
+        if not self.connected:
             return
-        if self._end_came and not self._end_told:
+        if self._end_came and not self._end_told and not self.disconnecting:
             self._end_told = True
             half_closeable: Any = IHalfCloseableProtocol(self.protocol, None)
             if half_closeable is not None:

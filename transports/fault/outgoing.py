@@ -214,6 +214,8 @@ class Outgoing:
         self._end_queued = False
         link = self.link
         if link.is_gone:
+            if link.disconnecting:
+                link.lose(Failure(ConnectionDone()))
             return
         if self._producer is not None:
             link.transport.unregisterProducer()

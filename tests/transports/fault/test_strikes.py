@@ -355,3 +355,27 @@ def test_sixty_of_a_hundred_are_cut_and_come_back() -> None:
         bench.switch.heal()
         bench.pass_time(1)
     assert all(bench.far.received == b"1" for bench in benches)
+
+
+def test_abort_in_a_cut_that_is_healed_at_once_is_seen() -> None:
+    bench = Bench().meet()
+    bench.link.cut()
+    bench.near.transport.abortConnection()
+    bench.link.heal()
+    bench.pass_time(1)
+    assert bench.near.events == [ConnectionAborted]
+    assert bench.far.events == [ConnectionLost]
+    assert bench.switch.links == ()
+
+
+def test_paused_protocol_can_close_what_has_ended_behind_its_back() -> None:
+    bench = Bench(near=HalfCloseable).meet()
+    bench.near.transport.loseWriteConnection()
+    bench.pass_time(1)
+    bench.near.transport.pauseProducing()
+    bench.far.transport.loseConnection()
+    bench.pass_time(1)
+    bench.near.transport.loseConnection()
+    bench.pass_time(1)
+    assert bench.near.events[-1] is ConnectionDone
+    assert bench.switch.links == ()

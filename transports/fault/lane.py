@@ -196,7 +196,7 @@ class Lane:
             due = self._free_at = max(due, self._free_at) + length / self._limit
         if self._delay is not None:
             due += self._drawn(self._delay)
-        self._due = max(self._due, due)
+        self._due = due
         return length
 
     def _drawn(self, amount: Amount) -> float:

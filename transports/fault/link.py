@@ -120,7 +120,7 @@ class Link:
         for lane in self.lanes(direction):
             lane.is_cut = True
         self._look_at_reading()
-        self._out.settle_later()
+        self._out.look_at_end()
 
     def heal(self) -> None:
         """Undo `freeze` and `cut`: what waits arrives, and what has ended is seen."""
@@ -150,7 +150,7 @@ class Link:
             self._in.push_end()
         for lane in self.lanes():
             lane.go_on()
-        self._out.settle_later()
+        self._out.look_at_end()
         self._look_at_reading()
 
     def lanes(self, direction: Direction = "both") -> tuple[Lane, ...]:

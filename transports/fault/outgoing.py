@@ -140,6 +140,11 @@ class Outgoing:
         if self._turn is None and self.link.connected and not self._is_over:
             self._turn = self._reactor.callLater(0, self._settle)
 
+    def look_at_end(self) -> None:
+        """Look in a later turn at an end that is under way, if there is one."""
+        if self.is_ending or self.link.disconnecting:
+            self.settle_later()
+
     def drop(self) -> None:
         """Forget what was written, and wait for nothing any more."""
         self.lane.drop()

@@ -11,7 +11,7 @@ from twisted.internet.error import ConnectionDone
 
 from tests.transports.fault.bench import Bench
 from tests.transports.recording import Producer, Recorder
-from transports.fault import HIGH_WATER
+from transports.fault import HIGH_WATER, Amount, Faults
 from transports.fault.lane import HEAP
 
 SHAPES = st.fixed_dictionaries(
@@ -259,3 +259,16 @@ def test_only_bytes_can_be_written() -> None:
     text: Any = "text"
     with pytest.raises(TypeError):
         bench.near.transport.write(text)
+
+
+def test_reactor_that_calls_a_little_early_delays_no_piece() -> None:
+    bench = Bench(faults=Faults(delay=Amount.seconds(1))).meet()
+    bench.near.transport.write(b"x")
+    bench.pass_time()
+    [call] = bench.clock.calls
+    bench.clock.rightNow = call.getTime() - 1e-9  # as asyncio does, by its clock's resolution
+    bench.clock.calls.remove(call)
+    call.called = True
+    call.func(*call.args, **call.kw)
+    bench.pass_time()
+    assert bench.far.received == b"x"

@@ -8,11 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
+from twisted.internet.task import Clock
 
 from tests.transports.fault.bench import Bench
-from tests.transports.recording import HalfCloseable, Producer, Recorder
+from tests.transports.recording import (
+    INPROC,
+    NAME,
+    HalfCloseable,
+    Producer,
+    Recorder,
+    Recorders,
+    dial,
+)
 from transports import DialError
-from transports.fault import HIGH_WATER, Amount, Faults
+from transports.fault import HIGH_WATER, Amount, Faults, FaultTransport, Switch
 
 
 def talk(bench: Bench, lengths: list[int]) -> None:
@@ -379,3 +388,46 @@ def test_paused_protocol_can_close_what_has_ended_behind_its_back() -> None:
     bench.pass_time(1)
     assert bench.near.events[-1] is ConnectionDone
     assert bench.switch.links == ()
+
+
+def test_what_is_written_when_it_is_healed_does_not_overtake_what_waited() -> None:
+    bench = Bench().meet()
+    bench.link.freeze()
+    bench.near.transport.write(b"first")
+    bench.far.transport.write(b"first")
+    bench.pass_time(1)
+    bench.link.heal()
+    bench.near.transport.write(b"second")
+    bench.far.transport.write(b"second")
+    bench.pass_time(1)
+    assert bench.near.received == bench.far.received == b"firstsecond"
+
+
+def test_strike_comes_once_though_both_directions_are_counted() -> None:
+    bench = Bench("?freeze-after=5b&freeze-for=1s").meet()
+    bench.near.transport.write(b"12345")
+    bench.pass_time(0.1)
+    assert bench.link.is_frozen
+    bench.pass_time(2)
+    bench.far.transport.write(b"1234567")
+    bench.pass_time(0.1)
+    assert bench.near.received == b"1234567"
+
+
+def test_who_is_accepted_while_a_switch_is_cut_is_cut_from_the_beginning() -> None:
+    clock, switch = Clock(), Switch()
+    listeners, callers = Recorders(), Recorders()
+    FaultTransport(INPROC, switch=switch).server_endpoint(clock, NAME).listen(listeners)
+    switch.cut()
+    dial(clock, callers)
+    clock.pump([0] * 5)
+    [near], [far] = callers.made, listeners.made
+    near.transport.write(b"hello")
+    clock.pump([0] * 5)
+    assert far.received == b""
+    switch.heal()
+    clock.pump([0] * 5)
+    assert far.received == b"hello"
+    near.transport.abortConnection()
+    clock.pump([0] * 5)
+    assert switch.links == ()

@@ -98,7 +98,8 @@ class Broker:
         self.flow = Flow(self.limits, self.tick_length, self.end)
         interval, timeout = self.limits.interval, self.limits.timeout_of(self.limits.interval)
         self.brake = Brake(self.detector, interval, Patience.of(interval, timeout))
-        self._dispatch = Dispatch(self.ledger, self.brake, self.seconds, self._issued)
+        issued = self.observer.command_issued
+        self._dispatch = Dispatch(self.ledger, self.brake, self.seconds, issued)
         self._ownership = Ownership(self.resume_key)
         self._registrar = Registrar(self, self._ownership)
         self._judge = Judge(self)
@@ -141,6 +142,9 @@ class Broker:
             carrier: Moves the session's bytes; settled when something is owed.
             origin: Where the connection comes from.
             framing: How its transport delivers frames.
+
+        Raises:
+            Exception: What the observer raised; there is no session then.
         """
         session = BrokerSession(self.now, framing)
         session.carrier = carrier
@@ -149,13 +153,26 @@ class Broker:
         refusal = self.admission.enter(session, self.now, len(self.fleet))
         if refusal is not None:
             session.end(refusal)
-            self._ended(session)
+            try:
+                self._ended(session)
+            except Exception:
+                # Whoever gets no session cannot tell of its end.
+                self.lose(session, reset=False)
+                raise
         return session
 
     def receive_data(self, session: BrokerSession, data: bytes) -> None:
-        """Take what a connection delivered; what is owed then waits in the session."""
+        """Take what a connection delivered; what is owed then waits in the session.
+
+        Raises:
+            Exception: What the observer raised; if about this session, it has ended (500).
+        """
         was_over, now = session.is_over, self.now
-        self._follow(session, session.receive_data(data, now))
+        try:
+            self._follow(session, session.receive_data(data, now))
+        except Exception:
+            self._failed(session)
+            raise
         if session.terms is not None:
             self.brake.heard = now
         if not session.is_over:
@@ -280,9 +297,6 @@ class Broker:
             draining=self.is_draining,
         )
 
-    def _issued(self, command: Command) -> None:
-        self.observer.command_issued(command)
-
     def _follow(self, session: BrokerSession, events: Iterable[BrokerEvent]) -> None:
         for event in events:
             if isinstance(event, NewEngine):
@@ -313,13 +327,21 @@ class Broker:
         """Decide about one that has waited, apart from what its connection brings."""
         try:
             self._follow(session, self._registrar.decide(session, ground))
+        except Exception:
+            self._failed(session)
+            raise
+        else:
             if session.is_over:
                 self._ended(session)
-        except Exception:
-            self.end(session, InternalError("the broker failed, the fault is its own"))
-            raise
         finally:
             settle(session)
+
+    def _failed(self, session: BrokerSession) -> None:
+        """End a session that is at fault for nothing; its events were not followed."""
+        if session.is_over:
+            self._ended(session)
+        else:
+            self.end(session, InternalError("the broker failed, the fault is its own"))
 
     def _missed(self, session: BrokerSession, gap: Gap) -> None:
         self.tally.gaps += 1

@@ -58,7 +58,7 @@ from brokerproto.broker import Broker
 from brokerproto.broker_session import BrokerSession
 from brokerproto.engine import Engine
 from brokerproto.engine_session import EngineSession
-from brokerproto.errors import InternalError, SlowReaderError
+from brokerproto.errors import SlowReaderError
 from brokerproto.fleet import Origin
 from brokerproto.framing import Framing
 
@@ -187,7 +187,12 @@ class BrokerProtocol(_CarryingProtocol[BrokerSession]):
         """Open a session."""
         assert self.transport is not None
         origin = Origin(address_text(self.transport.getPeer()), self._address)
-        self.session = self._broker.open(self, origin, self._framing)
+        try:
+            self.session = self._broker.open(self, origin, self._framing)
+        except Exception:
+            self._log.failure("a session of {address} failed", address=self._address)
+            self._cut()
+            return
         self._lingers = not (self.session.is_over and self._broker.admission.is_overrun)
         if not self.session.is_over:
             self._produces = True
@@ -203,7 +208,6 @@ class BrokerProtocol(_CarryingProtocol[BrokerSession]):
             self._broker.receive_data(session, data)
         except Exception:
             self._log.failure("a session of {address} failed", address=self._address)
-            self._broker.end(session, InternalError("the broker failed, the fault is its own"))
         self.settle()
 
     def settle(self) -> None:

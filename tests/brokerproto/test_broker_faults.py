@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from brokerproto.commands import Step
-from brokerproto.errors import DrainingError, InternalError
+from brokerproto.errors import DrainingError
 from brokerproto.observer import Observer
+from brokerproto.terms import Limits
 from brokerproto.testing import RecordingObserver
 from tests.brokerproto.broker_bench import Bench, Caller
 
@@ -53,7 +54,7 @@ def test_every_call_of_an_observer_is_tried_here() -> None:
 
 
 def survives(bench: Bench, do: Callable[[], object]) -> None:
-    """Do it as the Twisted edge does, which ends the session that the bug has hit."""
+    """Do it as the Twisted edge does, which logs what is raised."""
     try:
         do()
     except* ObserverError:
@@ -67,13 +68,7 @@ def test_counts_stay_exact_whatever_an_observer_raises(bug: str) -> None:
 
     def says(caller: Caller, *frames: str) -> None:
         data = "".join(f"{frame}\n" for frame in frames).encode()
-        hit = False
-        try:
-            broker.receive_data(caller.session, data)
-        except* ObserverError:
-            hit = True
-        if hit:
-            survives(bench, lambda: broker.end(caller.session, InternalError("the broker failed")))
+        survives(bench, lambda: broker.receive_data(caller.session, data))
         caller.carrier.settle()
 
     def registers(engine_id: str) -> Caller:
@@ -154,6 +149,51 @@ def test_everybody_is_closed_whatever_an_observer_raises() -> None:
     assert all(b"FAILED:503" in caller.carrier.written for caller in callers)
     assert [caller.codes() for caller in callers] == [[503]] * 3
     assert command.states[Step.LOST] == 3
+
+
+@pytest.mark.parametrize(
+    ("last", "cause", "rejected"),
+    [
+        ("Bye:reason=stopped", "left:stopped", {}),
+        ("oops!", "lost:400", {400: 1}),
+        ("HeartBeat:e:4", "lost:500", {500: 1}),
+    ],
+)
+def test_an_end_is_counted_as_what_it_was_whatever_an_observer_raises(
+    last: str, cause: str, rejected: dict[int, int]
+) -> None:
+    bench = Bench(observer=Buggy("engine_missed"))
+    caller = bench.registers("e")
+    with pytest.raises(ObserverError):
+        caller.says("HeartBeat:e:3", last)
+    assert bench.stats.registered == 0
+    assert bench.stats.causes == {cause: 1}
+    assert bench.stats.rejected == rejected
+    assert caller.codes() == list(rejected)
+
+
+def test_whoever_is_not_let_in_is_gone_where_an_observer_raises() -> None:
+    bench = Bench(Limits(connections=1), Buggy("peer_refused"))
+    bench.calls()
+    with pytest.raises(ObserverError):
+        bench.calls()
+    stats = bench.stats
+    assert (stats.opened, stats.closed, stats.connections) == (2, 1, 1)
+    assert stats.unregistered == 1
+    assert stats.rejected == {507: 1}
+
+
+def test_one_does_not_end_for_what_is_raised_about_a_slow_reader() -> None:
+    bench = Bench(Limits(unread_in_all=100), Buggy("engine_ended"))
+    slow, slower = bench.registers("slow"), bench.registers("slower")
+    for caller in (slow, slower):
+        bench.broker.flow.hold(caller.session, bench.broker.now)
+    slower.says(*(f"HeartBeat:slower:{number}" for number in range(1, 15)))
+    with pytest.raises(ExceptionGroup):
+        slow.says(*(f"HeartBeat:slow:{number}" for number in range(1, 10)))
+    assert slower.session.is_over
+    assert slow.session.is_open
+    assert bench.stats.causes == {"lost:508": 1}
 
 
 class CarrierError(Exception):

@@ -36,8 +36,8 @@ class Admission:
 
     Attributes:
         inside: How many connections are open, those on their way out included.
-        closed: Why nobody is let in any more; None while newcomers are.
         unregistered: How many of them never registered.
+        closed: Why nobody is let in any more; None while newcomers are.
         connections: Most connections at one time; whoever minds the process's open files
             may change it.
         is_short_of_memory: Whether newcomers are refused; for whoever minds the memory.
@@ -46,8 +46,8 @@ class Admission:
     limits: Limits
     tick: float
     inside: int = field(init=False, default=0)
-    closed: RemoteProtocolError | None = field(init=False, default=None)
     unregistered: int = field(init=False, default=0)
+    closed: RemoteProtocolError | None = field(init=False, default=None)
     connections: int = field(init=False)
     is_short_of_memory: bool = field(init=False, default=False)
     _pace: Pace | None = field(init=False, default=None)

@@ -173,7 +173,7 @@ class Broker:
         except Exception:
             self._failed(session)
             raise
-        if session.terms is not None:
+        if session.terms is not None and session.seen >= now:
             self.brake.heard = now
         if not session.is_over:
             self.flow.frame_rate.read(session, data, now)

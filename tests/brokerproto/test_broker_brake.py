@@ -176,3 +176,15 @@ def test_broker_whose_every_turn_takes_too_long_loses_nobody(turn: float) -> Non
     assert (stats.registered, stats.lost, stats.brakes) == (FLEET, 0, 0)
     assert stats.lost_time == 60 * (turn - 0.5)
     fleet.leaves()
+
+
+def test_bytes_that_are_no_sign_of_life_do_not_show_that_a_broker_is_heard() -> None:
+    bench = Bench()
+    half, over, *_ = [bench.registers(f"e{number}") for number in range(40)]
+    over.says("Bye")
+    for _ in range(130):
+        bench.passes(0.5)
+        half.sends(b"H" if half.session.is_open else b"")
+        over.says("HeartBeat:e1:1")
+    assert bench.stats.brake
+    assert bench.stats.lost == 0

@@ -16,7 +16,8 @@ from typing import Any
 
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.python.failure import Failure
 
 from services.scaletest.virtual_fleet import VirtualEngine, VirtualFleet
 from transports import transport_for
@@ -169,6 +170,15 @@ class Mischief:
             f"NewEngine:{claimed}:0:v=1;instance={self.random.getrandbits(64):x}\n".encode()
         )
 
+    def register_and_vanish(self, engine_id: str) -> Deferred[None]:
+        """Have somebody register, and be gone at once; fires when that is done."""
+        hello = f"NewEngine:{engine_id}:0:v=1;instance=1".encode()
+        transport = transport_for(self.fleet.broker.scheme)
+        endpoint = transport.client_endpoint(self.reactor, self.fleet.broker)
+        guest = _Guest()
+        connecting = endpoint.connect(Factory.forProtocol(lambda: guest))
+        return connecting.addCallback(lambda _: guest.register(hello))
+
     def _visit(self, words: bytes) -> None:
         transport = transport_for(self.fleet.broker.scheme)
         endpoint = transport.client_endpoint(self.reactor, self.fleet.broker)
@@ -194,6 +204,26 @@ class Mischief:
         """One in a hundred of the victims is killed by command, and comes back."""
         for engine in self.some(0.01):
             self.command("/kill", code=3, engine=engine.engine_id)
+
+
+class _Guest(Protocol):
+    """Registers, and goes without a Bye."""
+
+    _done: Deferred[None] | None = None
+
+    def register(self, hello: bytes) -> Deferred[None]:
+        assert self.transport is not None
+        self._done = Deferred()
+        self.transport.write(hello + b"\n")
+        return self._done
+
+    def dataReceived(self, data: bytes) -> None:
+        assert self.transport is not None
+        self.transport.loseConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._done is not None:
+            self._done.callback(None)
 
 
 class _Visitor(Protocol):

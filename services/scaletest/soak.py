@@ -18,10 +18,12 @@ from typing import Any
 
 from attrs import define, field, frozen
 from rich.console import Console
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
 from twisted.internet.task import LoopingCall, react
 from twisted.internet.threads import deferToThread
 
+from brokerproto.commands import COMMANDS_KEPT
+from brokerproto.fleet import ENDS_KEPT
 from services.program.open_files import raise_open_files
 from services.scaletest.mischief import Mischief
 from services.scaletest.programs import ControlAPI, Program
@@ -34,6 +36,8 @@ _STEP_SECONDS = 1.0
 _LINES = 60
 _MOST_GROWTH = 0.03
 _PATIENCE = 120.0
+_VISITORS = 100
+_LONG = 1.0
 _SHIFTY = {
     "slice=1": Faults(slice=Amount.bytes(1)),
     "delay=20-80": Faults(delay=Amount.seconds(0.02, 0.08)),
@@ -110,6 +114,8 @@ class Soak:
     async def run(self) -> bool:
         """Do it all; return whether every verdict holds."""
         await self._join()
+        if self.settings.minutes >= _LONG:
+            await self._fill()
         await self._trouble()
         await self._heal()
         await self._part()
@@ -132,6 +138,18 @@ class Soak:
         # A first attempt may fail on a busy machine, and is nobody's trouble.
         self.fleet.interruptions.clear()
         self._say("joined", f"{count} engines, one in fifty of them by a bad line")
+
+    async def _fill(self) -> None:
+        """Fill what the broker remembers: what it takes for that is no growth later on."""
+        for first in range(0, ENDS_KEPT, _VISITORS):
+            visits = [
+                self.mischief.register_and_vanish(f"visitor-{number}")
+                for number in range(first, first + _VISITORS)
+            ]
+            await gatherResults(visits)
+        for _ in range(COMMANDS_KEPT):
+            await self._ask("/dowork", time=0, share=10)
+        self._say("filled", f"{ENDS_KEPT} ends and {COMMANDS_KEPT} commands are remembered")
 
     async def _trouble(self) -> None:
         seconds = self.settings.minutes * 60

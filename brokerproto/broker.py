@@ -98,8 +98,7 @@ class Broker:
         self.flow = Flow(self.limits, self.tick_length, self.end)
         interval, timeout = self.limits.interval, self.limits.timeout_of(self.limits.interval)
         self.brake = Brake(self.detector, interval, Patience.of(interval, timeout))
-        issued = self.observer.command_issued
-        self._dispatch = Dispatch(self.ledger, self.brake, self.seconds, issued)
+        self._dispatch = Dispatch(self.ledger, self.brake, self.seconds, self._issued)
         self._ownership = Ownership(self.resume_key)
         self._registrar = Registrar(self, self._ownership)
         self._judge = Judge(self)
@@ -289,13 +288,11 @@ class Broker:
     def stats(self) -> Stats:
         """Count; the cost grows with the number of ids known."""
         return take_stock(
-            self.fleet,
-            self.brake,
-            self.tally,
-            self.admission,
-            self.flow,
-            draining=self.is_draining,
+            self.fleet, self.brake, self.tally, self.admission, self.flow, draining=self.is_draining
         )
+
+    def _issued(self, command: Command) -> None:
+        self.observer.command_issued(command)
 
     def _follow(self, session: BrokerSession, events: Iterable[BrokerEvent]) -> None:
         for event in events:

@@ -115,7 +115,7 @@ class BrokerService(Service):
     async def _stop(self) -> None:
         await self._listen_no_longer()
         log.info("the broker stops; {engines} engines are told so", engines=len(self.broker.fleet))
-        self.broker.close(DrainingError())
+        _guarded(lambda: self.broker.close(DrainingError()))
         deadline = self._reactor.seconds() + FLUSH_DEADLINE + 2 * _GONE_POLL
         while self.broker.connections and self._reactor.seconds() < deadline:
             await _later(self._reactor, _GONE_POLL)

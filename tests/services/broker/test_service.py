@@ -348,3 +348,21 @@ def test_what_was_under_way_is_told_at_the_end() -> None:
         "command b0-13, DOWORK 60000: of 2 engines 1 are done, 0 failed, 1 left before their end",
         "2 earlier commands were under way",
     ]
+
+
+def test_stop_goes_on_where_an_end_fails(logged_failures: list[Failure]) -> None:
+    class Faulty(LoggingObserver):
+        def engine_ended(self, end: Any) -> None:
+            raise ZeroDivisionError
+
+    house = House()
+    house.broker.observer = Faulty()
+    engine = house.connected(b"NewEngine:e1:0:v=1\n")
+    stopped = house.service.stopService()
+    house.gone(engine)
+    house.pass_time(1)
+    assert stopped.called
+    assert house.control.asked == 1
+    assert house.clock.getDelayedCalls() == []
+    assert [failure.type for failure in logged_failures] == [ExceptionGroup]
+    logged_failures.clear()

@@ -6,6 +6,7 @@ the process's own group may be the root of what is mounted.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 __all__ = ["MOUNTED", "PROCESS", "groups"]
@@ -44,8 +45,8 @@ def groups(
         else:
             continue
         for mount in mounts:
-            # In a container the path may be the host's, and lead nowhere here.
-            inner = mount / path.lstrip("/")
+            # In a container the path may be the host's, and lead nowhere here, or out of it.
+            inner = mount / os.path.normpath(path).lstrip("/")
             around = [each for each in (inner, *inner.parents) if each.is_relative_to(mount)]
             found = [each for each in around if (each / telling).exists()]
             if found:

@@ -8,10 +8,9 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["CPUTime"]
+from services.program.control_groups import MOUNTED, PROCESS, groups
 
-_ROOT = Path("/sys/fs/cgroup")
-_PROC = Path("/proc/self")
+__all__ = ["CPUTime"]
 
 # A cpu.stat of version 2 says it in microseconds, one of version 1 in nanoseconds.
 _THROTTLED = re.compile(rb"^throttled_(usec|time) (\d+)$", re.MULTILINE)
@@ -29,9 +28,9 @@ class CPUTime:
         process: The process's folder in ``/proc``.
     """
 
-    def __init__(self, cgroups: Path = _ROOT, process: Path = _PROC) -> None:
+    def __init__(self, cgroups: Path = MOUNTED, process: Path = PROCESS) -> None:
         self._schedstat = _opened(process / f"task/{threading.get_native_id()}/schedstat")
-        self._cpu_stats = list(_throttling(cgroups, process / "cgroup"))
+        self._cpu_stats = list(_throttling(cgroups, process))
 
     def close(self) -> None:
         """Give up the files that it reads; afterwards nothing is known."""
@@ -83,9 +82,9 @@ def _opened(path: Path) -> int | None:
         return None
 
 
-def _throttling(cgroups: Path, memberships: Path) -> Iterator[int]:
+def _throttling(cgroups: Path, process: Path) -> Iterator[int]:
     """Open each ``cpu.stat`` above the process that counts throttling."""
-    for folder in _folders(cgroups, memberships):
+    for folder in groups("cpu", "cpu.stat", cgroups, process):
         descriptor = _opened(folder / "cpu.stat")
         if descriptor is None:
             continue
@@ -93,25 +92,3 @@ def _throttling(cgroups: Path, memberships: Path) -> Iterator[int]:
             yield descriptor
         else:
             os.close(descriptor)
-
-
-def _folders(cgroups: Path, memberships: Path) -> Iterator[Path]:
-    """Give the folders of the group that limits the process's CPU time, and those around it."""
-    try:
-        lines = memberships.read_text().splitlines()
-    except OSError:
-        lines = []
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if "cpu" in controllers.split(","):
-            mounts = [cgroups / controllers, cgroups / "cpu"]
-        elif not controllers:
-            mounts = [cgroups]
-        else:
-            continue
-        for mount in mounts:
-            if (mount / "cpu.stat").exists():
-                # In a container the path may be the host's, and lead nowhere here.
-                inner = mount / os.path.normpath(path).lstrip("/")
-                yield from (each for each in (inner, *inner.parents) if each.is_relative_to(mount))
-                break

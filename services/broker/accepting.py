@@ -1,4 +1,4 @@
-"""Doors before a broker's ports: who comes while there is no room waits outside.
+"""The gate of a broker: who comes while there is no room waits outside.
 
 What waits is not refused: it is in the listen queue of the system, and accepted when
 there is room. Rules: protocol reference, section "Limits".
@@ -12,20 +12,13 @@ from collections.abc import Callable
 from typing import Any
 
 from attrs import define, field
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import (
-    IAddress,
-    IListeningPort,
-    IPushProducer,
-    IReadDescriptor,
-)
+from twisted.internet.interfaces import IAddress, IListeningPort, IPushProducer
 from twisted.internet.tcp import Port
 from twisted.logger import Logger
-from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from brokerproto.broker import Broker
 from brokerproto.protocol import BrokerFactory, BrokerProtocol
+from services.broker.doors import CountingDoor, Door
 
 __all__ = ["Gate", "GatedFactory"]
 
@@ -55,7 +48,7 @@ class Gate:
     broker: Broker
     _reactor: Any
     _has_files: Callable[[], bool] = field(factory=lambda: files_can_be_opened)
-    _doors: list[_Door] = field(init=False, factory=list)
+    _doors: list[Door] = field(init=False, factory=list)
     _opening: Any = field(init=False, default=None)
     _is_short_of_files: bool = field(init=False, default=False)
     _told_full: float = field(init=False, default=-math.inf)
@@ -71,10 +64,10 @@ class Gate:
             What listens from now on, in place of `port`.
         """
         if isinstance(port, Port):
-            door: _Door = _DescriptorDoor(self, port, self._reactor)
+            door: Door = CountingDoor(port, self._take_away, self._reactor, self.room)
         elif IPushProducer.providedBy(port):
             factory.gate = self
-            door = _Door(self, port)
+            door = Door(port, self._take_away)
         else:
             return port
         self._doors.append(door)
@@ -104,9 +97,7 @@ class Gate:
         if self.room() == 1:
             self._close(_LOOK_AGAIN)
 
-    def take_away(self, door: _Door) -> None:
-        """Leave a port without its door, and closed."""
-        door.close()
+    def _take_away(self, door: Door) -> None:
         self._doors.remove(door)
         if not self._doors and self._opening is not None:
             self._opening.cancel()
@@ -136,79 +127,6 @@ class Gate:
                 "{unregistered} connections have not registered: others are left waiting",
                 unregistered=admission.unregistered,
             )
-
-
-@implementer(IListeningPort)
-@define(eq=False)
-class _Door:
-    """A port that can be opened and closed.
-
-    Attributes:
-        port: The port itself.
-    """
-
-    _gate: Gate
-    port: Any
-
-    def open(self) -> None:
-        """Let connections be accepted."""
-        self.port.resumeProducing()
-
-    def close(self) -> None:
-        """Let connections wait."""
-        self.port.pauseProducing()
-
-    def startListening(self) -> None:
-        """Nothing: what is guarded listens already."""
-
-    def stopListening(self) -> Deferred[None] | None:
-        """See `IListeningPort`."""
-        self._gate.take_away(self)
-        stopped: Deferred[None] | None = self.port.stopListening()
-        return stopped
-
-    def getHost(self) -> IAddress:
-        """See `IListeningPort`."""
-        host: IAddress = self.port.getHost()
-        return host
-
-
-@implementer(IReadDescriptor)
-@define(eq=False)
-class _DescriptorDoor(_Door):
-    """With the reactor in the port's place, so that it may say how many are accepted."""
-
-    _reactor: Any
-
-    def open(self) -> None:
-        """Let connections be accepted."""
-        self.port.stopReading()
-        self._reactor.addReader(self)
-
-    def close(self) -> None:
-        """Let connections wait."""
-        self._reactor.removeReader(self)
-
-    def fileno(self) -> int:
-        """See `IReadDescriptor`."""
-        number: int = self.port.fileno()
-        return number
-
-    def doRead(self) -> None:
-        """Accept as many as there is room for."""
-        room = self._gate.room()
-        if room:
-            self.port.numberAccepts = room
-            self.port.doRead()
-
-    def connectionLost(self, reason: Failure) -> None:
-        """See `IReadDescriptor`."""
-        self.port.connectionLost(reason)
-
-    def logPrefix(self) -> str:
-        """See `IReadDescriptor`."""
-        prefix: str = self.port.logPrefix()
-        return prefix
 
 
 class GatedFactory(BrokerFactory):

@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from brokerproto.broker import Broker
 from brokerproto.errors import ListenError, TransportError
 from services.broker.accepting import Gate, GatedFactory
+from services.broker.doors import slowed
 from services.broker.options import Options
 from services.broker.reporting import LoggingObserver
 from services.broker.resources import Places, ResourceWatch
@@ -25,6 +26,9 @@ from transports import URI, transport_for
 from transports.send_buffers import keep_send_buffers_small
 
 __all__ = ["Options", "makeService"]
+
+# Of who comes to the control API: heartbeats must not wait for a crowd there.
+_CONTROL_BATCH = 8
 
 log = Logger()
 
@@ -39,7 +43,7 @@ def makeService(options: Options) -> IService:
 def broker_program(reactor: Any, options: Options) -> ProgramService:
     """Make the whole program on a given reactor; see `makeService`."""
     # Here, because klein takes as long to import as all the rest.
-    from services.broker.control import control_site, slowed
+    from services.broker.control import control_site
 
     program = ProgramService(reactor, options)
     places = _places(options["max-connections"])
@@ -66,7 +70,7 @@ def broker_program(reactor: Any, options: Options) -> ProgramService:
         health=program.health,
     )
     address, port = _listen(reactor, options["control"], site)
-    service.control_port = slowed(port, reactor)
+    service.control_port = slowed(port, reactor, _CONTROL_BATCH)
     log.info("control API on {address}", address=address)
     log.info(
         "a heartbeat is due each {interval} s; lost after {timeout} s of silence,"

@@ -129,6 +129,8 @@ class ProcessHealth:
         seconds: A clock that is never set.
         cpu_time: Makes the account of the thread that calls it.
         watchdog: Tells what blocks the reactor; None for nothing.
+        tells_throttling: Whether being throttled much is told, where nothing is held up by it.
+            Not for a process whose limit of CPU time is meant to be used up.
     """
 
     _reactor: Any
@@ -137,12 +139,14 @@ class ProcessHealth:
     _seconds: Callable[[], float] = time.monotonic
     _cpu_time: Callable[[], CPUTime] = CPUTime
     _watchdog: Watchdog | None = None
+    _tells_throttling: bool = True
     _lag: LagMeter = field(init=False)
     _garbage: GarbagePauses = field(init=False, factory=GarbagePauses)
     _cpu: CPUTime | None = field(init=False, default=None)
     _last: _Account = field(init=False, default=_Account(None, 0.0, None, None))
     _untold: _HoldUps = field(init=False, factory=_HoldUps)
     _told_at: float = field(init=False, default=float("-inf"))
+    _throttling_told_at: float = field(init=False, default=float("-inf"))
     _held_up: int = field(init=False, default=0)
     _held_up_for: float = field(init=False, default=0.0)
     # When, and how long throttled until then; once a second.
@@ -178,7 +182,7 @@ class ProcessHealth:
         """How the process runs now."""
         longest = self._lag.longest(MINUTE)
         return Figures(
-            degraded=longest >= HELD_UP or self._throttled_lately() > THROTTLED_SHARE * MINUTE,
+            degraded=longest >= HELD_UP or self._is_throttled,
             held_up=self._held_up,
             held_up_for=self._held_up_for,
             lag_recent=self._lag.longest(_RECENT),
@@ -211,6 +215,7 @@ class ProcessHealth:
             self._tell()
         if self._last.throttled is not None:
             self._keep(now, self._last.throttled)
+            self._tell_throttling(now)
 
     def _tell(self) -> None:
         untold, self._untold = self._untold, _HoldUps()
@@ -224,6 +229,16 @@ class ProcessHealth:
                 why=untold.why(),
             )
 
+    def _tell_throttling(self, now: float) -> None:
+        # What is told of being held up says how much of it that was.
+        told_at = max(self._throttling_told_at, self._told_at)
+        if self._tells_throttling and now - told_at >= MINUTE and self._is_throttled:
+            self._throttling_told_at = now
+            log.warn(
+                "throttled for {seconds} s of the last minute: it has too little CPU time",
+                seconds=round(self._throttled_lately(), 1),
+            )
+
     def _keep(self, now: float, throttled: float) -> None:
         kept = self._throttled
         if not kept or now - kept[-1][0] >= 1.0:
@@ -231,6 +246,10 @@ class ProcessHealth:
         # One that is older stays: the minute began somewhere behind it.
         while len(kept) > 1 and kept[1][0] <= now - MINUTE:
             kept.popleft()
+
+    @property
+    def _is_throttled(self) -> bool:
+        return self._throttled_lately() > THROTTLED_SHARE * MINUTE
 
     def _throttled_lately(self) -> float:
         return self._throttled[-1][1] - self._throttled[0][1] if self._throttled else 0.0

@@ -33,7 +33,8 @@ class ProgramService(MultiService):
         options: The program's options, parsed.
         measured: Whether its health is measured while it runs. Not that of a program which
             blocks its reactor on purpose.
-        sparing: Whether it is measured less often, because many such processes share a machine.
+        sparing: Whether it is measured less often, because many such processes share a machine,
+            and may use their limits of CPU time up.
     """
 
     def __init__(
@@ -46,7 +47,9 @@ class ProgramService(MultiService):
         self.exit_status = ExitStatus(reactor, pid_file=pid_file or None)
         period, tick = (1.0, 2 * TICK) if sparing else (0.1, TICK)
         watchdog = Watchdog(reactor, tick=tick)
-        self.health = ProcessHealth(reactor, options.log_counts, period, watchdog=watchdog)
+        self.health = ProcessHealth(
+            reactor, options.log_counts, period, watchdog=watchdog, tells_throttling=not sparing
+        )
         self._measured = measured
 
     def startService(self) -> None:

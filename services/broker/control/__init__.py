@@ -3,8 +3,7 @@
 What it promises its users stands in the control API's reference.
 """
 
-from services.broker.control.doorway import slowed
 from services.broker.control.routes import control_resource
 from services.broker.control.site import control_site
 
-__all__ = ["control_resource", "control_site", "slowed"]
+__all__ = ["control_resource", "control_site"]

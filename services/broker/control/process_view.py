@@ -23,7 +23,7 @@ def process_view(figures: Figures) -> dict[str, Any]:
         },
         "garbage": {
             "collections": figures.collections,
-            "total": round(figures.collecting, 3),
+            "total": _ms(figures.collecting),
             "longest": _ms(figures.longest_collection),
         },
         "cpu": {
@@ -56,11 +56,11 @@ PROCESS: Schema = record(
             },
         ),
         "garbage": record(
-            "The pauses in which Python collected garbage.",
+            "The pauses in which Python collected garbage, in milliseconds.",
             {
                 "collections": count("How many there were.", 27),
-                "total": number("Their seconds.", 0.012),
-                "longest": number("Milliseconds of the longest.", 3.208),
+                "total": number("How long they were in all.", 12.031),
+                "longest": number("The longest.", 3.208),
             },
         ),
         "cpu": record(

@@ -15,7 +15,6 @@ from twisted.web.server import Site
 from brokerproto.broker import Broker
 from services.broker.control.answers import ControlError
 from services.broker.control.channel import ControlChannel
-from services.broker.control.occasional import Occasional
 from services.broker.control.places import MOST, Places
 from services.broker.control.request import ControlRequest
 from services.broker.control.routes import control_resource
@@ -52,7 +51,6 @@ class ControlSite(Site):
         Site.__init__(self, resource, timeout=None, reactor=reactor, parsePOSTFormSubmission=False)
         self.places = places
         self._rates = rates
-        self._told = Occasional(reactor.seconds)
 
     def startFactory(self) -> None:
         """Start nothing: what Twisted starts here is the access log, and its clock."""
@@ -66,7 +64,7 @@ class ControlSite(Site):
         channel.source = source_of(addr)
         if self.places.enter(channel):
             return channel  # type: ignore[no-any-return]
-        self._tell_full()
+        _tell(channel.source, self._all_taken)
         return None
 
     def refusal(self, channel: ControlChannel) -> ControlError | None:
@@ -74,34 +72,26 @@ class ControlSite(Site):
 
         Protocol: 429 for a source that asks too often, 503 for want of a place.
         """
-        source = channel.source
+        source, status = channel.source, 503
         if not self._rates.allows(source):
-            if told := self._told.due(source):
-                log.warn(
-                    "refused {requests} requests of {source}: more than {rate} a second",
-                    source=told[0],
-                    requests=told[1],
-                    rate=self._rates.rate,
-                )
-            return ControlError(429, f"more than {self._rates.rate} requests a second")
-        if not self.places.has(channel):
-            self._tell_full()
-            return ControlError(503, f"all {self.places.most} connections are being answered")
-        if self.places.is_crowded(source):
-            self._tell_full()
-            return ControlError(
-                503, f"{self.places.share} requests of this address are being answered"
-            )
-        return None
+            status, reason = 429, f"more than {self._rates.rate} requests a second"
+        elif not self.places.has(channel):
+            reason = self._all_taken
+        elif self.places.is_crowded(source):
+            reason = f"{self.places.share} requests of this address are being answered"
+        else:
+            return None
+        _tell(source, reason)
+        return ControlError(status, reason)
 
-    def _tell_full(self) -> None:
-        # One subject, whose line names nobody: the requests at work are everybody's.
-        if told := self._told.due("full"):
-            log.warn(
-                "the control API answers {working} requests, and has refused {requests}",
-                working=self.places.working,
-                requests=told[1],
-            )
+    @property
+    def _all_taken(self) -> str:
+        return f"all {self.places.most} connections are being answered"
+
+
+def _tell(source: str, reason: str) -> None:
+    # How often it may be told of one source is the log's affair.
+    log.warn("refused a request of {address}: {reason}", address=source, reason=reason)
 
 
 def control_site(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given
@@ -12,12 +12,19 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, LogLevel, capturedLogs, formatEvent
 
-from services.broker.control.occasional import OTHERS, WINDOW, Occasional
 from services.broker.control.site import RATE
 from services.broker.control.sources import BURST_SECONDS, SOURCES_KEPT, Rates, source_of
+from services.program.log_limits import OF_ONE_PEER, LogLimits
 from tests.services.broker.controlled import Controlled, request
 
 BURST = RATE * BURST_SECONDS
+
+
+class ThreadedClock(Clock):
+    """A clock whose one thread is the caller's."""
+
+    def callFromThread(self, function: Callable[[], object]) -> None:
+        function()
 
 
 @pytest.mark.parametrize(
@@ -161,43 +168,23 @@ def flood(controlled: Controlled, *sources: str, times: int = 5) -> Sequence[Log
     return events
 
 
-def test_log_has_one_line_a_minute_for_who_asks_too_often() -> None:
-    controlled = Controlled()
-    for refused in (1, 10, 10):
-        (event,) = [*flood(controlled, "192.0.2.1"), *flood(controlled, "192.0.2.1")]
-        assert event["log_level"] is LogLevel.warn
-        assert formatEvent(event) == (
-            f"refused {refused} requests of 192.0.2.1: more than 20 a second"
-        )
-        controlled.clock.advance(WINDOW)
-
-
-def test_log_has_few_lines_however_many_ask_too_often() -> None:
-    controlled = Controlled()
-    sources = [f"2001:db8:0:{n:x}::1" for n in range(30)]
-    events = flood(controlled, *sources, times=2)
-    assert [event["source"] for event in events] == [
-        *(f"2001:db8:0:{n:x}::/64" if n else "2001:db8::/64" for n in range(10)),
-        OTHERS,
-    ]
-    controlled.clock.advance(WINDOW)
-    # Whom the log knows by name it goes on to name.
-    first: Any = flood(controlled, sources[29], sources[3], times=1)
-    assert [(event["source"], event["requests"]) for event in first] == [
-        (OTHERS, 40),
-        ("2001:db8:0:3::/64", 2),
+def test_log_names_who_asks_too_often() -> None:
+    events = flood(Controlled(), "192.0.2.1", "2001:db8::1", times=1)
+    assert [(event["log_level"], formatEvent(event)) for event in events] == [
+        (LogLevel.warn, f"refused a request of {source}: more than 20 requests a second")
+        for source in ("192.0.2.1", "2001:db8::/64")
     ]
 
 
-def test_subject_that_was_quiet_for_a_window_makes_room() -> None:
-    clock = Clock()
-    occasional = Occasional(clock.seconds)
-    names = [str(n) for n in range(10)]
-    for name in names * 2:
-        occasional.due(name)
-    assert occasional.due("new") == (OTHERS, 1)
-    clock.advance(WINDOW)
-    assert occasional.due("0") == ("0", 2)
-    clock.advance(WINDOW)
-    assert occasional.due("new") == ("new", 1)
-    assert occasional.due("new") is None
+def test_log_has_few_lines_of_who_asks_too_often_and_counts_them_all() -> None:
+    written: list[LogEvent] = []
+    limits = LogLimits(written.append, ThreadedClock())
+    sources = ["192.0.2.1", "2001:db8:0:7::1"]
+    for event in flood(Controlled(), *sources, times=20):
+        limits(event)
+    assert Counter(event["address"] for event in written) == {
+        "192.0.2.1": OF_ONE_PEER,
+        "2001:db8:0:7::/64": OF_ONE_PEER,
+    }
+    limits.finish()
+    assert written[-1]["left_out"] == 2 * (20 - OF_ONE_PEER)

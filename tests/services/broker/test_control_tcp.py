@@ -17,9 +17,9 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from brokerproto.broker import Broker
-from services.broker.control import control_site, slowed
-from services.broker.control.doorway import BATCH
+from services.broker.control import control_site
 from services.broker.control.progress import hold_little, taken
+from services.broker.doors import slowed
 from tests.services.broker.controlled import CHUNKED, Answer, Controlled, chunks, request, split
 
 
@@ -181,6 +181,7 @@ async def test_few_are_accepted_in_one_turn_however_many_come() -> None:
     from twisted.internet import reactor
 
     real: Any = reactor
+    batch = 8
     made: list[Client] = []
 
     class Clients(Factory):
@@ -190,14 +191,14 @@ async def test_few_are_accepted_in_one_turn_however_many_come() -> None:
             made.append(Client())
             return made[-1]
 
-    door: Any = slowed(real.listenTCP(0, Clients(), interface="127.0.0.1"), real)
+    door: Any = slowed(real.listenTCP(0, Clients(), interface="127.0.0.1"), real, batch)
     comers = [socket.create_connection(("127.0.0.1", door.getHost().port)) for _ in range(29)]
     accepted = []
     for _ in range(4):
         before = len(made)
         door.doRead()
         accepted.append(len(made) - before)
-    assert accepted == [BATCH, BATCH, BATCH, 29 - 3 * BATCH]
+    assert accepted == [batch, batch, batch, 29 - 3 * batch]
     comers.append(socket.create_connection(("127.0.0.1", door.getHost().port)))
     while len(made) < 30:
         await deferLater(real, 0.005)

@@ -162,6 +162,25 @@ def test_process_that_is_held_up_without_end_says_so_every_ten_seconds() -> None
     assert process.health.figures.held_up_for == 30.0
 
 
+@pytest.mark.parametrize("tells", [True, False])
+def test_process_that_is_much_throttled_says_so_once_a_minute(tells: bool) -> None:
+    process = Process()
+    process.health._tells_throttling = tells
+    with capturedLogs() as events:
+        for _ in range(round(2.5 * MINUTE)):
+            process.kernel.throttles = (process.kernel.throttles or 0.0) + 0.5
+            process.run(1)
+        process.run(2 * MINUTE)
+        process.health.stop()
+    told = [event["seconds"] for event in events]
+    assert len(told) == (4 if tells else 0)
+    assert all(THROTTLED_SHARE * MINUTE < seconds <= 0.5 * MINUTE + 1 for seconds in told)
+    if tells:
+        assert formatEvent(events[0]) == (
+            "throttled for 6.5 s of the last minute: it has too little CPU time"
+        )
+
+
 @pytest.mark.fault("C052")
 def test_process_that_is_much_throttled_is_degraded_though_it_is_never_late() -> None:
     process = Process()

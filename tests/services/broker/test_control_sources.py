@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.task import Clock
-from twisted.logger import LogEvent, LogLevel, capturedLogs, formatEvent
+from twisted.logger import ILogObserver, LogEvent, LogLevel, capturedLogs, formatEvent
+from zope.interface import implementer
 
 from services.broker.control.site import RATE
 from services.broker.control.sources import BURST_SECONDS, SOURCES_KEPT, Rates, source_of
@@ -178,7 +179,12 @@ def test_log_names_who_asks_too_often() -> None:
 
 def test_log_has_few_lines_of_who_asks_too_often_and_counts_them_all() -> None:
     written: list[LogEvent] = []
-    limits = LogLimits(written.append, ThreadedClock())
+
+    @implementer(ILogObserver)
+    def write(event: LogEvent) -> None:
+        written.append(event)
+
+    limits = LogLimits(write, ThreadedClock())
     sources = ["192.0.2.1", "2001:db8:0:7::1"]
     for event in flood(Controlled(), *sources, times=20):
         limits(event)

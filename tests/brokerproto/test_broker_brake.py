@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from brokerproto.brake import evictions, most_late
+from brokerproto.fleet import Origin
 from brokerproto.judge import PINGS_AT_ONCE
+from brokerproto.testing import RecordingCarrier
 from tests.brokerproto.broker_bench import Bench
 from tests.brokerproto.simulated_fleet import SimulatedFleet
 
@@ -135,6 +137,64 @@ def test_engine_behind_a_cut_is_late_or_lost_by_its_length(
     # Counted once: what was sent into the cut.
     assert fleet.stats.gaps == epoch - 1
     fleet.leaves()
+
+
+@pytest.mark.fault("C054")
+def test_strangers_who_call_do_not_make_a_broker_that_hears_no_engine_less_patient() -> None:
+    fleet = SimulatedFleet(20)
+    fleet.cut(fleet.engines)
+    for _ in range(10):
+        fleet.passes(1)
+        stranger = fleet.broker.open(RecordingCarrier(), Origin("scanner", "bench://"))
+        fleet.broker.receive_data(stranger, b"GET / HTTP/1.1\r\n")
+        fleet.broker.lose(stranger, reset=False)
+    assert (fleet.stats.brake, fleet.stats.lost) == (True, 0)
+
+
+@pytest.mark.fault("C053")
+def test_each_brake_tells_of_its_own_evictions() -> None:
+    fleet = SimulatedFleet(40)
+    lost = []
+    for seconds in (20, 30):
+        before = fleet.stats.evicted
+        fleet.cut(f"e{number}" for number in range(20))
+        fleet.passes(seconds)
+        fleet.heal()
+        fleet.passes(5)
+        lost.append(fleet.stats.evicted - before)
+    # Of those whose loss it had put off, some are lost when it is off again.
+    told = [int(str(evicted)) for _, evicted in fleet.told("brake released")]
+    assert 0 < told[0] <= lost[0]
+    assert 0 < told[1] <= lost[1] < told[0] + lost[1]
+    fleet.leaves()
+
+
+def test_plain_engine_put_off_that_is_given_work_is_judged_when_the_work_is_over() -> None:
+    """At one heartbeat in ten seconds it would be lost after forty."""
+    bench = Bench()
+    callers = [bench.registers(f"p{number}", "") for number in range(20)]
+    bench.passes(41)
+    assert (bench.stats.brake, bench.broker.brake.waiting) == (True, 20)
+    bench.orders("DOWORK", 5000)
+    assert (bench.stats.late, bench.broker.brake.waiting) == (0, 0)
+    bench.passes(5 + 15.5)
+    assert bench.stats.late == 0
+    bench.passes(0.5)
+    assert bench.stats.late == 20
+    assert [caller.hears() for caller in callers] == [["DOWORK:5000"]] * 20
+
+
+def test_silence_is_told_as_far_as_it_counts() -> None:
+    bench = Bench()
+    bench.registers("a")
+    bench.passes(15.5)
+    bench.hears()
+    for _ in range(3):
+        bench.clock.advance(60)
+        bench.broker.tick()
+    # One second of each stop, and of the last one none yet.
+    assert bench.broker.now == 18.5
+    assert bench.hears() == [("late", "a", 16.5)]
 
 
 def test_pings_are_spread_over_ticks_and_whoever_is_heard_first_gets_none() -> None:

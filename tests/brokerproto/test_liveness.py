@@ -175,6 +175,13 @@ def test_a_peer_is_late_once_where_ticks_were_too_few_for_both_steps() -> None:
     assert both.pings == 2
 
 
+def test_a_peer_that_is_lost_at_its_first_look_has_been_late_as_well() -> None:
+    peer = Peer(patience=Patience(1.0625, 1.125, 1.25))
+    detector = watched(peer)
+    assert judge_until(detector, 1.5) == [(1.5, Verdict.LOST)]
+    assert (peer.pings, detector.late) == (2, {peer})
+
+
 @define(eq=False)
 class CountingPeer:
     """Counts how often it is looked at."""

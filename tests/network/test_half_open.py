@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 
 import pytest
 
@@ -25,6 +26,9 @@ GIVEN_UP_AFTER = 4
 def test_both_sides_notice_that_the_other_is_gone(scene: NetworkScene) -> None:
     """A host goes with all its connections, and nobody says a word."""
     broker = scene.broker()
+    # Once it answers it has opened all that it will; the asking itself needs a file as well.
+    broker.stats()
+    time.sleep(0.5)
     files = broker.open_files()
     engine = scene.engine("gone", "--label", "side=far")
     broker.until(PATIENCE, registered=1)

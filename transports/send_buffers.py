@@ -15,9 +15,9 @@ from twisted.internet.interfaces import IListeningPort
 
 __all__ = ["BUFFERED", "SYSTEM_BUFFERED", "keep_send_buffers_small"]
 
-BUFFERED = 4096
-"""Bytes in a connection's own buffer above which its producer is paused; Twisted reads in
-pieces of this size too."""
+BUFFERED = 1024
+"""Bytes in a connection's own buffer above which its producer is paused. Twisted reads in
+pieces of this size too: so nobody gets far beyond a rate before it can be held to it."""
 
 SYSTEM_BUFFERED = 16 * 1024
 """What is asked of the system for each connection; Linux takes twice that, its own

@@ -50,8 +50,9 @@ def test_a_pace_may_begin_at_any_time() -> None:
 @pytest.mark.parametrize(("count", "throttled"), [(63, False), (64, True)])
 def test_sixty_four_frames_may_come_at_once(count: int, throttled: bool) -> None:
     bench = Bench()
-    caller = bench.registers("a", ":v=1")
-    caller.sends(beats(caller, 1, count))
+    caller = bench.calls()
+    hello = b"NewEngine:a:0:v=1\n"
+    caller.sends(hello + b"".join(b"HeartBeat:a:%d\n" % (1 + n) for n in range(count)))
     assert caller.session.is_throttled is caller.session.is_full is throttled
     assert bench.stats.throttled == throttled
     assert bench.stats.heartbeats == count
@@ -140,3 +141,13 @@ def test_who_is_gone_or_over_is_not_resumed() -> None:
     settled = over.carrier.settled
     bench.passes(5)
     assert over.carrier.settled == settled
+
+
+def test_who_is_not_read_for_now_keeps_its_id_without_being_asked() -> None:
+    bench = Bench()
+    holder = bench.registers("a", ":v=1")
+    holder.sends(beats(holder, 1, 100))
+    assert holder.session.is_full
+    newcomer = bench.calls()
+    assert newcomer.says("NewEngine:a:0:v=1")[0].startswith("FAILED:409:")
+    assert "PING" not in holder.hears()

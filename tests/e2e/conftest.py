@@ -55,9 +55,9 @@ def _common_stage(
 def scene(_common_stage: Stage) -> Iterator[Scene]:
     """One broker for many tests: each must leave it and its account as it was.
 
-    A handshake has 2 s, so that waiting for its end costs no more.
+    A handshake has 2 s, and frames no rate, so that waiting for either costs no more.
     """
-    scene = Scene(_common_stage.broker("--handshake-timeout", "2"))
+    scene = Scene(_common_stage.broker("--handshake-timeout", "2", "--frame-rate", "0"))
     yield scene
     scene.close()
 

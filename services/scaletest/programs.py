@@ -99,7 +99,7 @@ class Program:
                     else {"message": line.decode(errors="replace").rstrip()}
                 )
 
-    def logged(self, key: str, beginning: str, seconds: float = 20) -> Any:
+    def logged(self, key: str, beginning: str, seconds: float = _HUNG) -> Any:
         """Wait for an event whose message begins so, and return its field `key`.
 
         Raises:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from typing import Any, cast
@@ -32,6 +33,9 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+# Programs under test must not inherit from nohup, or the like, that it is ignored.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # A closed connection leaves the reactor a turn or two after the test that
 # closed it; what is still there after so many turns was forgotten.

@@ -12,7 +12,7 @@ from brokerproto.engine import Engine
 from brokerproto.engine_session import Life
 from brokerproto.testing import ManualClock, RecordingObserver, RecordingWorker, Wire
 from tests.brokerproto.broker_bench import Bench, Caller
-from tests.brokerproto.test_ownership import LIFE, OTHER, account_of, hello, lives, token_in
+from tests.brokerproto.contention import LIFE, OTHER, account_of, hello, lives, token_in
 
 # The account
 

@@ -80,3 +80,10 @@ class Bench:
         else:
             raise AssertionError("it does not come to rest")
         self.clock.advance(max(0.0, end - self.clock.seconds()))
+
+
+def talk(bench: Bench, lengths: list[int]) -> None:
+    for length in lengths:
+        bench.near.transport.write(b"n" * length)
+        bench.far.transport.write(b"f" * length)
+        bench.pass_time(0.01)

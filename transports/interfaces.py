@@ -6,6 +6,8 @@ from typing import Any
 
 from twisted.internet.interfaces import (
     IListeningPort,
+    IProtocol,
+    IProtocolFactory,
     IStreamClientEndpoint,
     IStreamServerEndpoint,
 )
@@ -13,7 +15,7 @@ from zope.interface import Attribute, Interface
 
 from transports.uri import URI
 
-__all__ = ["FRAMINGS", "ITransport"]
+__all__ = ["FRAMINGS", "IDrainedFactory", "IDrainedProtocol", "IReceiver", "ITransport"]
 
 FRAMINGS = ("lines", "message")
 """What the framing of a transport may be."""
@@ -77,4 +79,61 @@ class ITransport(Interface):
         Returns:
             `uri`, with what the system chose in the place of what was left open;
             port 0 becomes the real one.
+        """
+
+
+class IReceiver(Interface):
+    """Takes what a connection delivers without the detour over its protocol.
+
+    For a transport that drains many connections one after the other: where nearly all
+    that comes needs nothing done, only the rest is worth the way through a protocol.
+    """
+
+    def receive_data(data: bytes, now: float) -> object | None:
+        """Take bytes from the peer; never raises for what these are.
+
+        Args:
+            data: As for ``dataReceived``.
+            now: What `IDrainedFactory.drain_begins` gave.
+
+        Returns:
+            None where all is done; else what `IDrainedProtocol.received` is to be given.
+        """
+
+
+class IDrainedProtocol(IProtocol):
+    """A protocol that lets a transport bring what comes to a receiver of its own.
+
+    It need not say so: a transport that drains looks for ``receiver``.
+    """
+
+    receiver = Attribute(
+        "`IReceiver`: takes what comes; None while ``dataReceived`` is to take it. Looked up"
+        " after ``connectionMade`` and after each call of `received` and ``dataReceived``."
+    )
+
+    def received(outcome: object, data: bytes) -> None:
+        """Follow what the receiver made of `data`.
+
+        Args:
+            outcome: What it returned, not None.
+            data: What it was given.
+        """
+
+
+class IDrainedFactory(IProtocolFactory):
+    """The factory of such protocols."""
+
+    def drain_begins() -> float:
+        """Give the time that all receivers are told until `drain_ends`.
+
+        Asked once before connections are read one after the other, in one turn of the
+        reactor; nothing else runs meanwhile but what this brings about.
+        """
+
+    def drain_ends(silently: int) -> None:
+        """Take note that these connections have been read.
+
+        Args:
+            silently: How many times a receiver returned None.
         """

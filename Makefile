@@ -9,12 +9,13 @@ FUZZER := $(VENV)/.fuzzer
 SOURCES := brokerproto transports services benchmarks docs fuzz
 COVERAGE_FLOOR := 95
 MINUTES ?= 30
+ENGINES ?= 100000
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv test lint types docs generated diagrams wheel-check image-check demo soak bench fuzz fuzz-smoke lock clean
+.PHONY: help venv test lint types docs generated diagrams wheel-check image-check demo soak capacity bench fuzz fuzz-smoke lock clean
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +76,9 @@ demo: $(STAMP) ## watch a broker and 500 engines for a minute
 
 soak: $(STAMP) ## half an hour of trouble for a broker and 2,000 engines (MINUTES=30)
 	$(BIN)/python -m services.scaletest.soak --minutes $(MINUTES)
+
+capacity: $(STAMP) ## how many engines this machine holds, at several brokers (ENGINES=100000)
+	$(BIN)/python -m services.scaletest.capacity --engines $(ENGINES)
 
 bench: $(STAMP) ## measure what the library costs, without sockets
 	$(BIN)/python -m benchmarks.in_memory

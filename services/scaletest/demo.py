@@ -12,67 +12,20 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from attrs import define, field
+from attrs import define
 from rich.console import Console
-from rich.live import Live
 from rich.table import Table
 
 from services.scaletest.programs import ControlAPI, Program, ProgramError, wait_until
+from services.scaletest.show import Show
 
 _ENGINES = 500
 _WORK_MS = 2000
 _KILL_CODE = 3
-_PLAIN_LINE_SECONDS = 2.0
 _INTERRUPTED = 130
-
-
-@define(eq=False)
-class Show:
-    """What the person in front of it sees: a live line, and what is done above it."""
-
-    console: Console
-    _live: Live = field(init=False)
-    _began: float = field(init=False, factory=time.monotonic)
-    _plain_at: float = field(init=False, default=0.0)
-
-    def __attrs_post_init__(self) -> None:
-        self._live = Live("", console=self.console, refresh_per_second=8, transient=True)
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """Keep the live line on the terminal, where there is one."""
-        if self.console.is_terminal:
-            with self._live:
-                yield
-        else:
-            yield
-
-    def done(self, what: str, detail: str) -> None:
-        """Say that a step is done."""
-        self.console.print(
-            f"[dim]{self._seconds():5.1f} s[/]  [green]✓[/] [bold]{what:<9}[/] {detail}",
-            highlight=False,
-        )
-
-    def now(self, stats: dict[str, Any]) -> None:
-        """Show where the fleet stands."""
-        line = (
-            f"{stats['registered']} engines registered, {stats['late']} late, "
-            f"{stats['heartbeats']} heartbeats, {stats['missed']} missed"
-        )
-        if self.console.is_terminal:
-            self._live.update(f"[dim]{self._seconds():5.1f} s[/]  [cyan]…[/] {line}")
-        elif time.monotonic() - self._plain_at >= _PLAIN_LINE_SECONDS:
-            self._plain_at = time.monotonic()
-            self.console.print(f"{self._seconds():5.1f} s    {line}", highlight=False)
-
-    def _seconds(self) -> float:
-        return time.monotonic() - self._began
 
 
 @define(eq=False)
@@ -88,7 +41,10 @@ class Demo:
     def stats(self) -> dict[str, Any]:
         """Ask the broker how the fleet stands, and show it."""
         stats = self.api.ask("/stats")
-        self.show.now(stats)
+        self.show.now(
+            f"{stats['registered']} engines registered, {stats['late']} late, "
+            f"{stats['heartbeats']} heartbeats, {stats['missed']} missed"
+        )
         return stats
 
     def until(self, what: str, key: str, least: int, seconds: float = 30) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from brokerproto.errors import (
 from brokerproto.fleet import Fleet, Manner, Member, Origin, manner_of
 from brokerproto.flow import Flow
 from brokerproto.framing import Framing
-from brokerproto.isolation import isolated
+from brokerproto.isolation import Apart, shown
 from brokerproto.judge import Judge
 from brokerproto.ledger import Ledger
 from brokerproto.liveness import (
@@ -61,6 +61,7 @@ class Broker:
         limits: How it is set up.
         observer: Hears what happens.
         resume_key: What the tokens are made with that give an id back; drawn at random.
+        failed: Hears what the observer or a carrier raised, which concerns nobody else.
 
     Attributes:
         fleet: Who is registered.
@@ -77,6 +78,7 @@ class Broker:
     limits: Limits = field(factory=Limits)
     observer: Observer = field(factory=Observer)
     resume_key: bytes = field(factory=lambda: secrets.token_bytes(32), repr=False)
+    failed: Callable[[Exception], object] = shown
     fleet: Fleet = field(init=False, factory=Fleet)
     ledger: Ledger = field(init=False)
     detector: Detector[BrokerSession] = field(init=False)
@@ -84,6 +86,7 @@ class Broker:
     tally: Tally = field(init=False, factory=Tally)
     admission: Admission = field(init=False)
     flow: Flow = field(init=False)
+    _apart: Apart = field(init=False)
     _dispatch: Dispatch = field(init=False)
     _judge: Judge = field(init=False)
     _drain: Drain | None = field(init=False, default=None)
@@ -92,16 +95,32 @@ class Broker:
     _origins: dict[BrokerSession, Origin] = field(init=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
+        self._apart = Apart(self.failed)
         self.ledger = Ledger(self.boot)
         self.detector = Detector(DetectorClock(tick_length(self.limits.interval), self.seconds()))
         self.admission = Admission(self.limits, self.tick_length)
-        self.flow = Flow(self.limits, self.tick_length, self.end)
+        self.flow = Flow(self.limits, self.tick_length, self.end, self._apart)
         interval, timeout = self.limits.interval, self.limits.timeout_of(self.limits.interval)
         self.brake = Brake(self.detector, interval, Patience.of(interval, timeout))
-        self._dispatch = Dispatch(self.ledger, self.brake, self.seconds, self._issued)
-        self._ownership = Ownership(self.resume_key)
-        self._registrar = Registrar(self, self._ownership)
-        self._judge = Judge(self)
+        self._dispatch = Dispatch(self.ledger, self.brake, self.seconds, self.observer, self._apart)
+        self._ownership = Ownership(self.resume_key, self._apart)
+        self._registrar = Registrar(
+            self.boot,
+            self.limits,
+            self.fleet,
+            self.detector,
+            self.admission,
+            self._ownership,
+            self.tally,
+            self.seconds,
+            self.origin_of,
+            self.end,
+            self.observer,
+            self._apart,
+        )
+        self._judge = Judge(
+            self.fleet, self.brake, self.seconds, self.end, self.observer, self._apart
+        )
 
     @property
     def now(self) -> float:
@@ -141,9 +160,6 @@ class Broker:
             carrier: Moves the session's bytes; settled when something is owed.
             origin: Where the connection comes from.
             framing: How its transport delivers frames.
-
-        Raises:
-            Exception: What the observer raised; there is no session then.
         """
         session = BrokerSession(self.now, framing)
         session.carrier = carrier
@@ -152,19 +168,14 @@ class Broker:
         refusal = self.admission.enter(session, self.now, len(self.fleet))
         if refusal is not None:
             session.end(refusal)
-            try:
-                self._ended(session)
-            except Exception:
-                # Whoever gets no session cannot tell of its end.
-                self.lose(session, reset=False)
-                raise
+            self._ended(session)
         return session
 
     def receive_data(self, session: BrokerSession, data: bytes) -> None:
         """Take what a connection delivered; what is owed then waits in the session.
 
         Raises:
-            Exception: What the observer raised; if about this session, it has ended (500).
+            Exception: The broker itself failed; the session has ended (500).
         """
         was_over, now = session.is_over, self.now
         try:
@@ -204,43 +215,28 @@ class Broker:
 
         Between two calls all must be read once that can be read, as a reactor does
         between two delayed calls.
-
-        Raises:
-            ExceptionGroup: What the observer raised; everybody has been judged.
         """
-        with isolated("silence was judged") as apart:
-            self._judge.tick(apart)
-            # Before the handshakes: a decision that is due comes first.
-            for probe in self._ownership.running():
-                with apart():
-                    self._probed(probe)
-            for session in self.admission.overdue(self.detector.horizon):
-                with apart():
-                    self.end(session, HandshakeTimeoutError("not registered in time"))
-            with apart():
-                self.flow.sweep(self.now, self.detector.horizon)
+        self._judge.tick()
+        # Before the handshakes: a decision that is due comes first.
+        for probe in self._ownership.running():
+            self._probed(probe)
+        for session in self.admission.overdue(self.detector.horizon):
+            self.end(session, HandshakeTimeoutError("not registered in time"))
+        self.flow.sweep(self.now, self.detector.horizon)
 
     def end(self, session: BrokerSession, error: RemoteProtocolError | None) -> None:
         """End a session on the broker's own account, and have its carrier settle."""
         if session.is_over:
             return
         self._follow(session, session.end(error))
-        try:
-            self._ended(session)
-        finally:
-            settle(session)
+        self._ended(session)
+        self._apart(settle, session)
 
     def close(self, error: RemoteProtocolError | None) -> None:
-        """End every session, as `end` does.
-
-        Raises:
-            ExceptionGroup: What the observer raised; every session has ended.
-        """
-        with isolated("everybody was closed") as apart:
-            # Nobody who waits for an id is to get it from one who is sent away.
-            for session in sorted(self._origins, key=lambda each: each.is_open):
-                with apart():
-                    self.end(session, error)
+        """End every session, as `end` does."""
+        # Nobody who waits for an id is to get it from one who is sent away.
+        for session in sorted(self._origins, key=lambda each: each.is_open):
+            self.end(session, error)
 
     def drain(self, random: Random) -> Drain:
         """Let nobody in any more, and give each engine a slot to leave in.
@@ -252,13 +248,11 @@ class Broker:
 
         Returns:
             What goes on from here; the same one when it is asked again.
-
-        Raises:
-            ExceptionGroup: What the observer or carriers raised; all others were told.
         """
         if self._drain is None:
             self.admission.closed = DrainingError()
-            self._drain = Drain(self.seconds, self.end, self.limits.spread(len(self.fleet)))
+            spread = self.limits.spread(len(self.fleet))
+            self._drain = Drain(self.seconds, self.end, spread, self._apart)
             self._drain.begin(self.fleet, self._origins, random)
         return self._drain
 
@@ -276,8 +270,6 @@ class Broker:
         Raises:
             KeyReusedError: The ledger keeps a command of this key.
             NoMoreOrdersError: It drains.
-            ExceptionGroup: What the observer and carriers raised; everybody else was sent the
-                command.
         """
         if self._drain is not None:
             raise NoMoreOrdersError
@@ -290,9 +282,6 @@ class Broker:
         return take_stock(
             self.fleet, self.brake, self.tally, self.admission, self.flow, draining=self.is_draining
         )
-
-    def _issued(self, command: Command) -> None:
-        self.observer.command_issued(command)
 
     def _follow(self, session: BrokerSession, events: Iterable[BrokerEvent]) -> None:
         for event in events:
@@ -324,14 +313,13 @@ class Broker:
         """Decide about one that has waited, apart from what its connection brings."""
         try:
             self._follow(session, self._registrar.decide(session, ground))
-        except Exception:
+        except Exception as error:
             self._failed(session)
-            raise
+            self.failed(error)
         else:
             if session.is_over:
                 self._ended(session)
-        finally:
-            settle(session)
+        self._apart(settle, session)
 
     def _failed(self, session: BrokerSession) -> None:
         """End a session that is at fault for nothing; its events were not followed."""
@@ -344,13 +332,13 @@ class Broker:
         self.tally.gaps += 1
         member = self.fleet.member_of(session)
         if member is not None:
-            self.observer.engine_missed(member, gap)
+            self._apart(self.observer.engine_missed, member, gap)
 
     def _recovered(self, session: BrokerSession) -> None:
         self.brake.recovered(session)
         member = self.fleet.member_of(session)
         if member is not None:
-            self.observer.engine_recovered(member)
+            self._apart(self.observer.engine_recovered, member)
 
     def _reported(self, session: BrokerSession, report: Report) -> None:
         self.tally.reports += 1
@@ -379,8 +367,9 @@ class Broker:
         member = self.fleet.member_of(session)
         if member is None:
             if error is not None:
+                origin = self.origin_of(session)
                 engine_id = None if session.hello is None else session.hello.engine_id
-                self.observer.peer_refused(self.origin_of(session), engine_id, error)
+                self._apart(self.observer.peer_refused, origin, engine_id, error)
         else:
             self._free(member, *manner_of(session))
 
@@ -388,8 +377,6 @@ class Broker:
         end = self.fleet.end(member, manner, cause, self.now, self.seconds())
         self.ledger.ended(member.engine_id, self.seconds())
         newcomer = self._ownership.released(member.engine_id)
-        try:
-            self.observer.engine_ended(end)
-        finally:
-            if newcomer is not None:
-                self._decide_later(newcomer)
+        self._apart(self.observer.engine_ended, end)
+        if newcomer is not None:
+            self._decide_later(newcomer)

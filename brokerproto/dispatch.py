@@ -15,8 +15,9 @@ from brokerproto.broker_session import BrokerSession
 from brokerproto.carrier import settle
 from brokerproto.commands import Command, Key, Target, Verb
 from brokerproto.fleet import Member
-from brokerproto.isolation import isolated
+from brokerproto.isolation import Apart
 from brokerproto.ledger import Ledger
+from brokerproto.observer import Observer
 
 __all__ = ["Dispatch"]
 
@@ -29,13 +30,15 @@ class Dispatch:
         ledger: The commands.
         brake: Who is late.
         seconds: A monotonic clock.
-        issued: Hears of each command before it is written.
+        observer: Hears of each command before it is written.
+        apart: Keeps one's error from the next one.
     """
 
     ledger: Ledger
     brake: Brake[BrokerSession]
     seconds: Callable[[], float]
-    issued: Callable[[Command], object]
+    observer: Observer
+    apart: Apart
 
     def send(
         self, verb: Verb, value: int, engines: Iterable[Member], key: Key | None = None
@@ -47,13 +50,10 @@ class Dispatch:
         members = list(engines)
         targets = [Target(each.engine_id, each.instance, each.is_plain) for each in members]
         command = self.ledger.issue(verb, value, targets, self.seconds(), key)
-        with isolated("a command was sent") as apart:
-            with apart():
-                self.issued(command)
-            for member in members:
-                with apart():
-                    if self._write(command, member, self.seconds()) and member.session is not None:
-                        settle(member.session)
+        self.apart(self.observer.command_issued, command)
+        for member in members:
+            if self._write(command, member, self.seconds()) and member.session is not None:
+                self.apart(settle, member.session)
         return command
 
     def beaten(self, member: Member) -> None:

@@ -14,7 +14,7 @@ from brokerproto.broker_session import BrokerSession
 from brokerproto.carrier import settle
 from brokerproto.errors import DrainingError
 from brokerproto.fleet import Member
-from brokerproto.isolation import isolated
+from brokerproto.isolation import Apart
 from brokerproto.liveness import DeadlineRing
 
 __all__ = ["Drain", "slots"]
@@ -44,6 +44,7 @@ class Drain:
         seconds: A monotonic clock.
         end: Ends a session, and has its carrier settle.
         spread: Seconds until the last engine's slot has come.
+        apart: Keeps one's error from the next one.
 
     Attributes:
         began: When, on that clock.
@@ -52,6 +53,7 @@ class Drain:
     seconds: Callable[[], float]
     end: Callable[[BrokerSession, DrainingError], None]
     spread: float
+    apart: Apart
     began: float = field(init=False)
     _plain: DeadlineRing[BrokerSession] = field(init=False, factory=lambda: DeadlineRing(_STEP))
 
@@ -67,30 +69,18 @@ class Drain:
             engines: The registered ones.
             sessions: All sessions, theirs included.
             random: Draws who leaves when.
-
-        Raises:
-            ExceptionGroup: What was raised for some; all others were told.
         """
         staying = [member.session for member in engines if member.session is not None]
         drawn = slots(len(staying), self.spread, random)
-        with isolated("everybody was sent away") as apart:
-            for session, slot in zip(staying, drawn, strict=True):
-                with apart():
-                    self._dismiss(session, slot)
-            for session in [each for each in sessions if not each.is_open]:
-                with apart():
-                    self.end(session, DrainingError())
+        for session, slot in zip(staying, drawn, strict=True):
+            self.apart(self._dismiss, session, slot)
+        for session in [each for each in sessions if not each.is_open]:
+            self.end(session, DrainingError())
 
     def see_off(self) -> None:
-        """Close the plain engines whose slot has come; call it several times a second.
-
-        Raises:
-            ExceptionGroup: What was raised for some; all others were closed.
-        """
-        with isolated("engines were seen off") as apart:
-            for session in self._plain.due(self.seconds() - self.began):
-                with apart():
-                    self.end(session, DrainingError())
+        """Close the plain engines whose slot has come; call it several times a second."""
+        for session in self._plain.due(self.seconds() - self.began):
+            self.end(session, DrainingError())
 
     def _dismiss(self, session: BrokerSession, slot: float) -> None:
         if session.terms is not None and session.terms.plain:

@@ -13,7 +13,7 @@ from brokerproto.backlog import Backlog
 from brokerproto.broker_session import BrokerSession
 from brokerproto.carrier import settle
 from brokerproto.errors import RemoteProtocolError, SlowReaderError
-from brokerproto.isolation import isolated
+from brokerproto.isolation import Apart
 from brokerproto.pacing import FrameRate
 from brokerproto.terms import Limits
 
@@ -31,6 +31,7 @@ class Flow:
         limits: How the broker is set up.
         tick: Seconds between two calls of `sweep`.
         end: Ends a session.
+        apart: Keeps one's error from the next one.
 
     Attributes:
         backlog: What engines have not read yet.
@@ -40,6 +41,7 @@ class Flow:
     limits: Limits
     tick: float
     end: Callable[[BrokerSession, RemoteProtocolError], None]
+    apart: Apart
     backlog: Backlog[BrokerSession] = field(init=False)
     frame_rate: FrameRate[BrokerSession] = field(init=False)
 
@@ -67,18 +69,11 @@ class Flow:
         Args:
             now: Detector seconds.
             horizon: Detector seconds up to which waiting is held against anybody.
-
-        Raises:
-            ExceptionGroup: What carriers or the observer raised; all others were seen to.
         """
-        with isolated("the flow was judged") as apart:
-            for session in self.frame_rate.resumed(now):
-                with apart():
-                    settle(session)
-            with apart():
-                self._cut(self.backlog.overdue(horizon))
-            with apart():
-                self.cut_excess()
+        for session in self.frame_rate.resumed(now):
+            self.apart(settle, session)
+        self._cut(self.backlog.overdue(horizon))
+        self.cut_excess()
 
     def cut_excess(self) -> None:
         """Cut off those for whom too much waits."""
@@ -86,7 +81,5 @@ class Flow:
             self._cut(self.backlog.excess())
 
     def _cut(self, slow: Iterable[BrokerSession]) -> None:
-        with isolated("slow readers were cut off") as apart:
-            for session in slow:
-                with apart():
-                    self.end(session, SlowReaderError("does not read what is sent"))
+        for session in slow:
+            self.end(session, SlowReaderError("does not read what is sent"))

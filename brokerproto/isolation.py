@@ -1,32 +1,36 @@
-"""One engine's error is not the next one's."""
+"""One's error is not the next one's."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+import sys
+from collections.abc import Callable
+from typing import ParamSpec
 
-__all__ = ["isolated"]
+from attrs import frozen
+
+__all__ = ["Apart", "shown"]
+
+P = ParamSpec("P")
 
 
-@contextmanager
-def isolated(what: str) -> Iterator[Callable[[], AbstractContextManager[None]]]:
-    """Keep one's error from the next one, and raise them all together at the end.
+def shown(error: Exception) -> None:
+    """Show an error as Python shows one that nobody has caught; go on."""
+    sys.excepthook(type(error), error, error.__traceback__)
+
+
+@frozen
+class Apart:
+    """Does what may fail, so that nothing else fails with it.
 
     Args:
-        what: What was done to all, for the text of the error.
-
-    Raises:
-        ExceptionGroup: What was raised apart.
+        failed: Hears what was raised.
     """
-    errors: list[Exception] = []
 
-    @contextmanager
-    def apart() -> Iterator[None]:
+    failed: Callable[[Exception], object]
+
+    def __call__(self, function: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Call `function`; whatever it raises, go on."""
         try:
-            yield
+            function(*args, **kwargs)
         except Exception as error:
-            errors.append(error)
-
-    yield apart
-    if errors:
-        raise ExceptionGroup(f"while {what}", errors)
+            self.failed(error)

@@ -15,7 +15,8 @@ class Observer:
     """Hears what happens at a broker. Override what is of interest.
 
     The calls come in the order of the events, from within the broker's own calls: an
-    observer must not call the broker back at once.
+    observer must not call the broker back at once. What one raises costs nobody anything:
+    the broker hands it to its `failed`, and goes on.
     """
 
     def engine_registered(self, member: Member) -> None:

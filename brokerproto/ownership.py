@@ -19,6 +19,7 @@ from brokerproto.broker_session import BrokerSession
 from brokerproto.carrier import settle
 from brokerproto.errors import DuplicateIdError, TooManyError
 from brokerproto.fleet import Member
+from brokerproto.isolation import Apart
 
 __all__ = ["LONGEST_PROBE", "TAKEOVERS", "TAKEOVER_SECONDS", "Ground", "Ownership", "Probe"]
 
@@ -56,18 +57,20 @@ class Probe:
         holder: The session that is asked.
         asked_at: Detector seconds.
         patience: Seconds that the holder has.
+        apart: Keeps the holder's errors from the newcomer.
     """
 
     newcomer: BrokerSession
     holder: BrokerSession
     asked_at: float
     patience: float
+    apart: Apart
 
     def ask(self) -> None:
         """Ping the holder; what it says then comes out as an event."""
         self.holder.attentive = True
         self.holder.ping()
-        settle(self.holder)
+        self.apart(settle, self.holder)
 
     def is_over(self, now: float) -> bool:
         """Whether the holder has had its time.
@@ -88,9 +91,11 @@ class Ownership:
     Args:
         key: What the tokens are made with, at most 64 bytes; whoever knows it can take
             every id over.
+        apart: Keeps one's error from the other.
     """
 
     key: bytes = field(repr=False)
+    apart: Apart
     _probes: dict[str, Probe] = field(init=False, factory=dict)
 
     def token(self, member: Member) -> str | None:
@@ -133,7 +138,8 @@ class Ownership:
             # It cannot be asked, or its answer could not be read now.
             raise self.refusal(member, now)
         patience = min(LONGEST_PROBE, holder.terms.interval / 2)
-        probe = self._probes[member.engine_id] = Probe(newcomer, holder, now, patience)
+        probe = Probe(newcomer, holder, now, patience, self.apart)
+        self._probes[member.engine_id] = probe
         probe.ask()
         return None
 

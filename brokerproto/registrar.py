@@ -7,7 +7,6 @@ Whom an id belongs to is `brokerproto.ownership`'s to say, and the account of it
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Protocol
 
 from attrs import define, field
 
@@ -15,7 +14,7 @@ from brokerproto.admission import Admission
 from brokerproto.broker_session import BrokerEvent, BrokerSession
 from brokerproto.errors import RemoteProtocolError, SupersededError
 from brokerproto.fleet import Fleet, Member, Origin
-from brokerproto.isolation import isolated
+from brokerproto.isolation import Apart
 from brokerproto.liveness import Detector
 from brokerproto.messages import NewEngine
 from brokerproto.observer import Observer
@@ -28,51 +27,37 @@ __all__ = ["Registrar"]
 _TERMS_SHARED = 1000
 
 
-class _Host(Protocol):
-    """What a registrar needs of the broker it works for."""
-
-    @property
-    def boot(self) -> str: ...
-
-    @property
-    def limits(self) -> Limits: ...
-
-    @property
-    def observer(self) -> Observer: ...
-
-    @property
-    def admission(self) -> Admission: ...
-
-    @property
-    def fleet(self) -> Fleet: ...
-
-    @property
-    def detector(self) -> Detector[BrokerSession]: ...
-
-    @property
-    def tally(self) -> Tally: ...
-
-    @property
-    def seconds(self) -> Callable[[], float]: ...
-
-    def origin_of(self, session: BrokerSession) -> Origin:
-        """Tell where a connection comes from."""
-
-    def end(self, session: BrokerSession, error: RemoteProtocolError | None) -> None:
-        """End a session on the broker's own account, and free its id."""
-
-
 @define(eq=False)
 class Registrar:
     """Registers the engines of a broker.
 
     Args:
-        host: The broker.
+        boot: Names the broker's start.
+        limits: How it is set up.
+        fleet: Who is registered.
+        detector: Who is late.
+        admission: The door.
         ownership: Who owns an id.
+        tally: What is counted.
+        seconds: A monotonic clock.
+        origin_of: Tells where a connection comes from.
+        end: Ends a session, and has its carrier settle.
+        observer: Hears of it.
+        apart: Keeps one's error from the next one.
     """
 
-    host: _Host
+    boot: str
+    limits: Limits
+    fleet: Fleet
+    detector: Detector[BrokerSession]
+    admission: Admission
     ownership: Ownership
+    tally: Tally
+    seconds: Callable[[], float]
+    origin_of: Callable[[BrokerSession], Origin]
+    end: Callable[[BrokerSession, RemoteProtocolError], None]
+    observer: Observer
+    apart: Apart
     _terms: dict[Terms, Terms] = field(init=False, factory=dict)
 
     def decide(self, session: BrokerSession, ground: Ground | None = None) -> Iterable[BrokerEvent]:
@@ -87,13 +72,13 @@ class Registrar:
         """
         hello = session.hello
         assert hello is not None
-        holder = self.host.fleet.get(hello.engine_id)
+        holder = self.fleet.get(hello.engine_id)
         try:
             if holder is not None:
-                now = self.host.detector.clock.reading(self.host.seconds())
+                now = self.detector.clock.reading(self.seconds())
                 ground = ground or self.ownership.claim(session, holder, now)
                 if ground is None:
-                    self.host.tally.probes += 1
+                    self.tally.probes += 1
                     return ()
                 self._supersede(holder, session, hello, ground)
             return self._register(session, hello)
@@ -104,11 +89,11 @@ class Registrar:
         """Take note of a sign of life; whoever waited for it is refused."""
         newcomer = self.ownership.answered(session)
         if newcomer is not None:
-            self._refuse(newcomer, self.host.fleet.member_of(session))
+            self._refuse(newcomer, self.fleet.member_of(session))
 
     def _refuse(self, newcomer: BrokerSession, holder: Member | None) -> None:
         assert holder is not None
-        self.host.end(newcomer, self.ownership.refusal(holder, self.host.detector.clock.now))
+        self.end(newcomer, self.ownership.refusal(holder, self.detector.clock.now))
 
     def _supersede(
         self, holder: Member, session: BrokerSession, hello: NewEngine, ground: Ground
@@ -117,36 +102,29 @@ class Registrar:
         if holder.continues(hello):
             # Before anybody is harmed by a newcomer that will be refused.
             holder.account.check_resumed(hello.seq)
-        self.host.tally.takeovers[ground.value] += 1
-        rival = self.ownership.taken(holder, self.host.detector.clock.now)
-        with isolated("an id was taken over") as apart:
-            if rival is not None:
-                with apart():
-                    self._refuse(rival, holder)
-            with apart():
-                self.host.end(
-                    holder.session, SupersededError("a newer connection took this id over")
-                )
-            with apart():
-                self.host.observer.engine_taken_over(holder, self.host.origin_of(session), ground)
+        self.tally.takeovers[ground.value] += 1
+        rival = self.ownership.taken(holder, self.detector.clock.now)
+        if rival is not None:
+            self._refuse(rival, holder)
+        self.end(holder.session, SupersededError("a newer connection took this id over"))
+        origin = self.origin_of(session)
+        self.apart(self.observer.engine_taken_over, holder, origin, ground)
 
     def _register(self, session: BrokerSession, hello: NewEngine) -> Iterable[BrokerEvent]:
-        now = self.host.detector.clock.now
-        member, gap = self.host.fleet.register(hello, session, self.host.origin_of(session), now)
-        self.host.tally.registrations += 1
-        self.host.observer.engine_registered(member)
-        herd = self.host.limits.herd(len(self.host.fleet))
+        now = self.detector.clock.now
+        member, gap = self.fleet.register(hello, session, self.origin_of(session), now)
+        self.tally.registrations += 1
+        self.apart(self.observer.engine_registered, member)
+        herd = self.limits.herd(len(self.fleet))
         resume = self.ownership.token(member)
-        grant = Grant(
-            self._granted(hello), member.account, member.epoch, herd, self.host.boot, resume
-        )
+        grant = Grant(self._granted(hello), member.account, member.epoch, herd, self.boot, resume)
         events = session.accept(grant, now)
-        self.host.admission.registered()
-        self.host.detector.watch(session)
+        self.admission.registered()
+        self.detector.watch(session)
         return events if gap is None else [gap, *events]
 
     def _granted(self, hello: NewEngine) -> Terms:
-        terms = self.host.limits.grant(hello)
+        terms = self.limits.grant(hello)
         # A bound, because a stranger may wish for something else each time.
         if terms in self._terms or len(self._terms) < _TERMS_SHARED:
             return self._terms.setdefault(terms, terms)

@@ -94,8 +94,8 @@ def nothing_left_in_the_reactor(logged_failures: list[Failure]) -> Iterator[None
 
 
 @pytest.fixture(autouse=True)
-def logged_failures() -> Iterator[list[Failure]]:
-    """Fail a test in which an exception was logged that it did not expect.
+def logged_failures(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Failure]]:
+    """Fail a test in which an exception was logged, or shown, that it did not expect.
 
     A test that provokes one asks for this fixture, looks at the list and
     clears it.
@@ -109,6 +109,9 @@ def logged_failures() -> Iterator[list[Failure]]:
         if failure is not None and event.get("log_level") is LogLevel.critical:
             failures.append(failure)
 
+    monkeypatch.setattr(
+        sys, "excepthook", lambda kind, error, stack: failures.append(Failure(error, kind, stack))
+    )
     globalLogPublisher.addObserver(observe)
     yield failures
     globalLogPublisher.removeObserver(observe)

@@ -16,7 +16,7 @@ from brokerproto.errors import ListenError, TransportError
 from services.broker.accepting import Gate, GatedFactory
 from services.broker.doors import slowed
 from services.broker.options import Options
-from services.broker.reporting import LoggingObserver
+from services.broker.reporting import LoggingObserver, report_failure
 from services.broker.resources import Places, ResourceWatch
 from services.broker.service import BrokerService
 from services.program.open_files import raise_open_files
@@ -48,7 +48,9 @@ def broker_program(reactor: Any, options: Options) -> ProgramService:
     program = ProgramService(reactor, options)
     places = _places(options["max-connections"])
     limits = options.limits(places.engines)
-    broker = Broker(reactor.seconds, secrets.token_hex(4), limits, LoggingObserver())
+    broker = Broker(
+        reactor.seconds, secrets.token_hex(4), limits, LoggingObserver(), failed=report_failure
+    )
     gate = Gate(broker, reactor)
     ports: list[IListeningPort] = []
     for uri in options["listen"]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from brokerproto.account import Gap
 from brokerproto.broker import Broker
@@ -140,6 +141,11 @@ class LoggingObserver(Observer):
             targets=len(command.entries),
             command=command.command,
         )
+
+
+def report_failure(error: Exception) -> None:
+    """Log what the observer or a carrier raised, which concerned nobody else."""
+    log.failure("the broker goes on after an error", failure=Failure(error))
 
 
 def report(broker: Broker) -> None:

@@ -92,7 +92,6 @@ class BrokerService(Service):
             return
         engines = len(broker.fleet)
         self._listen_no_longer()
-        _guarded(lambda: broker.drain(self._random))
         drain = broker.drain(self._random)
         if engines:
             log.info(

@@ -56,13 +56,22 @@ class Bench:
     Args:
         limits: How the broker is set up.
         observer: Hears what happens, in place of the recording one.
+
+    Attributes:
+        failures: What the observer and the carriers raised.
     """
 
     def __init__(self, limits: Limits | None = None, observer: Observer | None = None) -> None:
         self.clock = ManualClock()
         self.observer = RecordingObserver()
+        self.failures: list[Exception] = []
         self.broker = Broker(
-            self.clock.seconds, "b0", limits or Limits(), observer or self.observer, RESUME_KEY
+            self.clock.seconds,
+            "b0",
+            limits or Limits(),
+            observer or self.observer,
+            RESUME_KEY,
+            self.failures.append,
         )
 
     def calls(self, address: str = "peer") -> Caller:

@@ -70,9 +70,8 @@ def test_observer_that_fails_keeps_no_command_from_its_engines() -> None:
 
     bench = Bench(observer=Faulty())
     callers = [bench.registers(engine_id) for engine_id in ("a", "b")]
-    with pytest.raises(ExceptionGroup) as caught:
-        bench.orders("KILL", 3)
-    assert [type(error) for error in caught.value.exceptions] == [ZeroDivisionError]
+    bench.orders("KILL", 3)
+    assert [type(error) for error in bench.failures] == [ZeroDivisionError]
     assert [caller.hears() for caller in callers] == [["KILL:3:command=b0-1"]] * 2
 
 

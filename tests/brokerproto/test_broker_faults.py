@@ -1,15 +1,22 @@
-"""An observer that raises costs one session, and the broker none of its counts."""
+"""An observer or a carrier that raises costs nobody anything; a broker that fails one session."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
 from typing import Any
 
 import pytest
 
+from brokerproto.broker_session import BrokerSession
 from brokerproto.commands import Step
 from brokerproto.errors import DrainingError
+from brokerproto.fleet import Fleet
+from brokerproto.isolation import shown
+from brokerproto.judge import Judge
+from brokerproto.ledger import Ledger
+from brokerproto.liveness import Verdict
 from brokerproto.observer import Observer
+from brokerproto.stats import Stats
 from brokerproto.terms import Limits
 from brokerproto.testing import RecordingObserver
 from tests.brokerproto.broker_bench import Bench, Caller
@@ -53,130 +60,90 @@ def test_every_call_of_an_observer_is_tried_here() -> None:
     assert {name for name in vars(Observer) if not name.startswith("_")} == set(TOLD)
 
 
-def survives(bench: Bench, do: Callable[[], object]) -> None:
-    """Do it as the Twisted edge does, which logs what is raised."""
-    try:
-        do()
-    except* ObserverError:
-        pass
+def story(bench: Bench) -> tuple[list[list[str]], Stats]:
+    """Have all happen that an observer is told of.
 
-
-@pytest.mark.parametrize("bug", TOLD)
-def test_counts_stay_exact_whatever_an_observer_raises(bug: str) -> None:
-    bench = Bench(observer=Buggy(bug))
-    broker = bench.broker
+    Returns:
+        What each caller heard, and what the broker counted.
+    """
+    callers: list[Caller] = []
+    heard: list[list[str]] = []
 
     def says(caller: Caller, *frames: str) -> None:
-        data = "".join(f"{frame}\n" for frame in frames).encode()
-        survives(bench, lambda: broker.receive_data(caller.session, data))
-        caller.carrier.settle()
+        heard[callers.index(caller)] += caller.says(*frames)
+
+    def calls() -> Caller:
+        callers.append(bench.calls())
+        heard.append([])
+        return callers[-1]
 
     def registers(engine_id: str) -> Caller:
-        caller = bench.calls()
+        caller = calls()
         says(caller, f"NewEngine:{engine_id}:0:v=1;ack=1")
         return caller
 
-    ids = ("gap", "late", "bye", "cut", "bad", "held", "quit", "old")
-    callers = [registers(engine_id) for engine_id in ids]
-    survives(bench, lambda: bench.orders("DOWORK", 5))
-    (command,) = broker.ledger
-    stranger = bench.calls()
-    says(stranger, "NewEngine:-:0")
-    says(callers[0], "HeartBeat:gap:2")
-    callers += [registers("held"), registers("quit")]
-    says(callers[6], "Bye")
-    for _ in range(40):
-        bench.clock.advance(0.5)
-        survives(bench, broker.tick)
-    callers.append(registers("old"))
-    says(callers[1], "HeartBeat:late:1")
-    says(callers[2], "Bye")
-    says(callers[4], "oops!")
-    for _ in range(160):
-        bench.clock.advance(0.5)
-        survives(bench, broker.tick)
-    assert bench.stats.registered == bench.stats.late == 0
-    for caller in [*callers, stranger]:
+    ids = ("gap", "late", "bye", "cut", "bad", "held", "quit", "old", "here")
+    gap, late, bye, cut, bad, _, quits, _, here = map(registers, ids)
+    bench.orders("DOWORK", 5)
+    says(calls(), "NewEngine:-:0")
+    says(gap, "HeartBeat:gap:2")
+    registers("held")
+    registers("quit")
+    registers("here")
+    says(quits, "Bye")
+    says(here, "HeartBeat:here:1", "HeartBeat:here:2")
+    bench.passes(20)
+    registers("old")
+    says(late, "HeartBeat:late:1")
+    says(bye, "Bye")
+    cut.goes(reset=True)
+    says(bad, "oops!")
+    bench.passes(80)
+    for number in range(12):
+        registers(f"e{number}")
+    bench.passes(200)
+    for caller in callers:
+        says(caller)
         assert caller.session.is_over
-        survives(bench, lambda caller=caller: caller.goes())  # type: ignore[misc]
-    stats = bench.stats
-    assert (stats.opened, stats.closed, stats.connections) == (12, 12, 0)
-    assert 8 <= stats.registrations == stats.left + stats.lost <= 11
-    assert sum(stats.takeovers.values()) == stats.causes.get("lost:410", 0)
-    assert list(broker._ownership.running()) == []
+        if caller is not cut:
+            caller.goes()
+    assert not bench.broker.brake.is_on
+    (command,) = bench.broker.ledger
     assert command.is_settled
+    assert list(bench.broker._ownership.running()) == []
+    return heard, bench.stats
 
 
-@pytest.mark.parametrize("bug", ["engine_late", "engine_ended"])
-def test_everybody_is_judged_whatever_an_observer_raises(bug: str) -> None:
+@pytest.mark.parametrize("bug", TOLD)
+def test_nobody_notices_what_an_observer_raises(bug: str) -> None:
     bench = Bench(observer=Buggy(bug))
-    callers = [bench.registers(engine_id) for engine_id in ("a", "b", "c")]
-    silent = [bench.calls() for _ in range(3)]
-    raised = 0
-    for _ in range(80):
-        bench.clock.advance(0.5)
-        try:
-            bench.broker.tick()
-        except ExceptionGroup as group:
-            raised += len(group.exceptions)
-    assert raised == 3
-    assert [caller.hears().count("PING") for caller in callers] == [2, 2, 2]
-    assert bench.stats.causes == {"lost:timeout": 3}
-    assert [caller.codes() for caller in silent] == [[408]] * 3
+    heard, stats = story(bench)
+    assert (heard, stats) == story(Bench())
+    assert (stats.opened, stats.closed, stats.connections) == (26, 26, 0)
+    assert stats.registered == stats.late == 0
+    assert stats.registrations == stats.left + stats.lost
+    assert stats.causes["lost:410"] == sum(stats.takeovers.values())
+    assert (stats.rejected[409], stats.brakes) == (1, 1)
+    assert bench.failures
+    assert {type(error) for error in bench.failures} == {ObserverError}
 
 
-def test_every_handshake_is_judged_whatever_an_observer_raises() -> None:
-    bench = Bench(observer=Buggy("peer_refused"))
-    silent = [bench.calls() for _ in range(3)]
-    for _ in range(19):
-        bench.clock.advance(0.5)
-        bench.broker.tick()
-    bench.clock.advance(0.5)
-    with pytest.raises(ExceptionGroup) as caught:
-        bench.broker.tick()
-    assert [type(error) for error in caught.value.exceptions] == [ObserverError] * 3
-    assert [caller.codes() for caller in silent] == [[408]] * 3
+@pytest.mark.parametrize("bug", TOLD)
+def test_each_error_is_handed_on_once(bug: str) -> None:
+    bench, calm = Bench(observer=Buggy(bug)), Bench()
+    told = {"engine_ended": ("left", "lost"), "peer_refused": ("refused",)}
+    words = told.get(bug, (bug.removeprefix("engine_").replace("command_", "").replace("_", " "),))
+    story(bench)
+    story(calm)
+    assert len(bench.failures) == sum(what in words for what, *_ in calm.observer.events)
 
 
-def test_everybody_is_closed_whatever_an_observer_raises() -> None:
-    bench = Bench(observer=Buggy("engine_ended"))
-    callers = [bench.registers(engine_id) for engine_id in ("a", "b", "c")]
-    command = bench.orders("DOWORK", 5)
-    with pytest.raises(ExceptionGroup) as caught:
-        bench.broker.close(DrainingError("the broker stops"))
-    assert len(caught.value.exceptions) == 3
-    # Written, not only owed: nobody settles them another time.
-    assert all(b"FAILED:503" in caller.carrier.written for caller in callers)
-    assert [caller.codes() for caller in callers] == [[503]] * 3
-    assert command.states[Step.LOST] == 3
-
-
-@pytest.mark.parametrize(
-    ("last", "cause", "rejected"),
-    [
-        ("Bye:reason=stopped", "left:stopped", {}),
-        ("oops!", "lost:400", {400: 1}),
-        ("HeartBeat:e:4", "lost:500", {500: 1}),
-    ],
-)
-def test_an_end_is_counted_as_what_it_was_whatever_an_observer_raises(
-    last: str, cause: str, rejected: dict[int, int]
-) -> None:
-    bench = Bench(observer=Buggy("engine_missed"))
-    caller = bench.registers("e")
-    with pytest.raises(ObserverError):
-        caller.says("HeartBeat:e:3", last)
-    assert bench.stats.registered == 0
-    assert bench.stats.causes == {cause: 1}
-    assert bench.stats.rejected == rejected
-    assert caller.codes() == list(rejected)
-
-
-def test_whoever_is_not_let_in_is_gone_where_an_observer_raises() -> None:
+def test_whoever_is_not_let_in_is_told_so_where_an_observer_raises() -> None:
     bench = Bench(Limits(connections=1), Buggy("peer_refused"))
     bench.calls()
-    with pytest.raises(ObserverError):
-        bench.calls()
+    refused = bench.calls()
+    assert refused.codes() == [507]
+    refused.goes()
     stats = bench.stats
     assert (stats.opened, stats.closed, stats.connections) == (2, 1, 1)
     assert stats.unregistered == 1
@@ -189,11 +156,90 @@ def test_one_does_not_end_for_what_is_raised_about_a_slow_reader() -> None:
     for caller in (slow, slower):
         bench.broker.flow.hold(caller.session, bench.broker.now)
     slower.says(*(f"HeartBeat:slower:{number}" for number in range(1, 15)))
-    with pytest.raises(ExceptionGroup):
-        slow.says(*(f"HeartBeat:slow:{number}" for number in range(1, 10)))
+    slow.says(*(f"HeartBeat:slow:{number}" for number in range(1, 10)))
     assert slower.session.is_over
     assert slow.session.is_open
     assert bench.stats.causes == {"lost:508": 1}
+    assert len(bench.failures) == 1
+
+
+def test_an_error_that_nobody_was_named_for_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        _raise()
+    except ObserverError as error:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "excepthook", sys.__excepthook__)
+            shown(error)
+    assert capsys.readouterr().err.rstrip().endswith("ObserverError")
+
+
+# A broker that fails by itself
+
+
+def test_a_broker_that_fails_ends_the_session_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench()
+    hit, other = bench.registers("a"), bench.registers("b")
+    monkeypatch.setattr(Ledger, "report", _raise)
+    with pytest.raises(ObserverError):
+        hit.says("Report:b0-1:done", "HeartBeat:a:1")
+    assert hit.codes() == [500]
+    assert other.says("HeartBeat:b:1") == ["ACK:1"]
+    assert bench.stats.causes == {"lost:500": 1}
+
+
+@pytest.mark.parametrize(
+    ("last", "cause", "rejected"),
+    [
+        ("Bye:reason=stopped", "left:stopped", {}),
+        ("oops!", "lost:400", {400: 1}),
+        ("HeartBeat:e:4", "lost:500", {500: 1}),
+    ],
+)
+def test_an_end_is_counted_as_what_it_was_though_the_broker_fails(
+    last: str, cause: str, rejected: dict[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench()
+    caller = bench.registers("e")
+    monkeypatch.setattr(Ledger, "report", _raise)
+    with pytest.raises(ObserverError):
+        caller.says("Report:b0-1:done", last)
+    assert bench.stats.registered == 0
+    assert bench.stats.causes == {cause: 1}
+    assert bench.stats.rejected == rejected
+    assert caller.codes() == list(rejected)
+
+
+def test_a_broker_that_fails_over_a_newcomer_ends_nobody_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = Bench()
+    holder = bench.registers("a")
+    newcomer = bench.calls()
+    newcomer.says("NewEngine:a:0:v=1;ack=1")
+    monkeypatch.setattr(Fleet, "register", _raise)
+    assert holder.says("Bye") == ["PING"]
+    assert newcomer.codes() == [500]
+    assert bench.stats.causes == {"left:bye": 1}
+    assert [type(error) for error in bench.failures] == [ObserverError]
+
+
+@pytest.mark.parametrize("verdict", [Verdict.LATE, Verdict.LOST])
+def test_everybody_is_judged_though_the_broker_fails_over_one(
+    verdict: Verdict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench()
+    callers = [bench.registers(engine_id) for engine_id in ("a", "b", "c")]
+    act = Judge._act
+
+    def fails(judge: Judge, session: BrokerSession, found: Verdict) -> None:
+        if session is callers[0].session and found is verdict:
+            _raise()
+        act(judge, session, found)
+
+    monkeypatch.setattr(Judge, "_act", fails)
+    bench.passes(50)
+    assert [caller.session.is_over for caller in callers] == [verdict is Verdict.LATE, True, True]
+    assert [type(error) for error in bench.failures] == [ObserverError]
 
 
 class CarrierError(Exception):
@@ -211,11 +257,73 @@ def test_everybody_is_sent_a_command_whatever_a_carrier_raises() -> None:
     bench = Bench()
     callers = [bench.registers(engine_id) for engine_id in ("a", "b", "c")]
     callers[1].session.carrier = Broken()
-    with pytest.raises(ExceptionGroup) as caught:
-        bench.orders("DOWORK", 5)
-    assert [type(error) for error in caught.value.exceptions] == [CarrierError]
+    bench.orders("DOWORK", 5)
+    assert [type(error) for error in bench.failures] == [CarrierError]
     (command,) = bench.broker.ledger
     frame = f"DOWORK:5:command={command.command}\n".encode()
     # Written, not only owed: nobody settles them another time.
     assert [caller.carrier.written for caller in callers] == [frame, b"", frame]
     assert command.states[Step.WRITTEN] == 3
+
+
+def test_everybody_is_pinged_whatever_a_carrier_raises() -> None:
+    bench = Bench()
+    callers = [bench.registers(engine_id) for engine_id in ("a", "b", "c")]
+    callers[1].session.carrier = Broken()
+    bench.passes(17)
+    assert [caller.carrier.written for caller in callers] == [b"PING\n", b"", b"PING\n"]
+    assert [type(error) for error in bench.failures] == [CarrierError]
+
+
+def test_everybody_is_read_again_whatever_a_carrier_raises() -> None:
+    bench = Bench()
+    callers = [bench.registers(engine_id) for engine_id in ("a", "b", "c")]
+    for caller, engine_id in zip(callers, "abc", strict=True):
+        caller.says(*(f"HeartBeat:{engine_id}:{seq}" for seq in range(1, 100)))
+    callers[1].session.carrier = Broken()
+    before = [caller.carrier.settled for caller in callers]
+    bench.passes(4)
+    assert [caller.carrier.settled for caller in callers] == [
+        before[0] + 1,
+        before[1],
+        before[2] + 1,
+    ]
+    assert [type(error) for error in bench.failures] == [CarrierError]
+
+
+def test_everybody_is_closed_whatever_a_carrier_raises() -> None:
+    bench = Bench()
+    callers = [bench.registers(engine_id) for engine_id in ("a", "b", "c")]
+    command = bench.orders("DOWORK", 5)
+    for caller in callers:
+        caller.hears()
+    callers[1].session.carrier = Broken()
+    bench.broker.close(DrainingError("the broker stops"))
+    # Written, not only owed: nobody settles them another time.
+    assert [b"FAILED:503" in caller.carrier.written for caller in callers] == [True, False, True]
+    assert command.states[Step.LOST] == 3
+    assert [type(error) for error in bench.failures] == [CarrierError]
+
+
+def test_who_frees_an_id_does_not_suffer_for_the_newcomers_carrier() -> None:
+    bench = Bench()
+    holder = bench.registers("a")
+    newcomer = bench.calls()
+    newcomer.says("NewEngine:a:0:v=1;ack=1")
+    newcomer.session.carrier = Broken()
+    assert holder.says("Bye") == ["PING"]
+    assert bench.stats.causes == {"left:bye": 1}
+    assert newcomer.session.is_open
+    assert [type(error) for error in bench.failures] == [CarrierError]
+
+
+def test_newcomer_does_not_suffer_for_the_holders_carrier() -> None:
+    bench = Bench()
+    holder = bench.registers("a")
+    holder.session.carrier = Broken()
+    newcomer = bench.calls()
+    assert newcomer.says("NewEngine:a:0:v=1;ack=1") == []
+    assert [type(error) for error in bench.failures] == [CarrierError]
+    bench.passes(2.5)
+    assert newcomer.hears()[0].startswith("SUCCESS:Registered:")
+    assert {type(error) for error in bench.failures} == {CarrierError}

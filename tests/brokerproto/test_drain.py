@@ -243,9 +243,8 @@ def test_all_are_told_though_one_carrier_fails() -> None:
     newcomer = bench.calls()
     session: BrokerSession = engines[1].session
     session.carrier = Failing()
-    with pytest.raises(ExceptionGroup) as caught:
-        begins(bench)
-    assert caught.group_contains(OSError, match="no way")
+    begins(bench)
+    assert [str(error) for error in bench.failures] == ["no way"]
     assert all(delay(engine) for engine in (engines[0], engines[2]))
     assert newcomer.codes() == [503]
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from attrs import define
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IAddress, ISSLTransport
@@ -19,9 +18,9 @@ from brokerproto.broker import Broker
 from brokerproto.broker_session import BrokerSession
 from brokerproto.carrier import Carrier
 from brokerproto.errors import DuplicateIdError, RemoteProtocolError
-from brokerproto.fleet import Member, Origin
+from brokerproto.fleet import Origin
 from brokerproto.framing import Framing
-from brokerproto.observer import Observer
+from brokerproto.ledger import Ledger
 from brokerproto.protocol import FLUSH_DEADLINE, BrokerFactory, BrokerProtocol, address_text
 from brokerproto.terms import Grant, Limits
 from tests.brokerproto.edge import BrokerEdge, Socket
@@ -295,26 +294,19 @@ def test_ten_thousand_short_visits_leave_nothing_but_their_ids(edge: BrokerEdge)
 
 
 class FaultError(Exception):
-    """A fault of whoever looks on."""
+    """A fault of the broker."""
 
 
-@define
-class Faulty(Observer):
-    """Fails over one engine's missed heartbeats."""
-
-    engine_id: str
-
-    def engine_missed(self, member: Member, gap: object) -> None:
-        if member.engine_id == self.engine_id:
-            raise FaultError
+def _fails(*_: object) -> None:
+    raise FaultError
 
 
 def test_a_broker_that_fails_ends_one_session_and_logs_it(
-    logged_failures: list[Failure],
+    edge: BrokerEdge, logged_failures: list[Failure], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    edge = BrokerEdge(observer=Faulty("a"))
     hit, other = edge.registers("a"), edge.registers("b")
-    hit.hears("HeartBeat:a:2")
+    monkeypatch.setattr(Ledger, "report", _fails)
+    hit.hears("Report:b0-1:done")
     assert hit.said()[-1].startswith("FAILED:500:INTERNAL:5:")
     assert hit.calls == ["half-close"]
     assert [failure.type for failure in logged_failures] == [FaultError]

@@ -71,24 +71,3 @@ def test_newcomer_is_told_when_the_holders_connection_ends(edge: BrokerEdge) -> 
     (success,) = newcomer.said()
     assert ";epoch=2;" in success
     assert edge.is_idle()
-
-
-@pytest.mark.parametrize("bug", ["engine_registered", "engine_ended", "engine_taken_over"])
-def test_observer_that_raises_costs_the_newcomer_and_leaves_nobody_waiting(
-    bug: str, edge: BrokerEdge
-) -> None:
-    holder, newcomer = asking(edge)
-
-    def fails(*_: object) -> None:
-        raise ZeroDivisionError
-
-    setattr(edge.observer, bug, fails)
-    with pytest.raises(ExceptionGroup):
-        edge.passes(2)
-    (refusal,) = newcomer.said()
-    assert refusal.startswith("FAILED:500:INTERNAL:")
-    assert holder.said()[-1].startswith("FAILED:410:")
-    stats = edge.broker.stats()
-    assert (stats.registered, stats.takeovers) == (0, {"silent": 1})
-    delattr(edge.observer, bug)
-    edge.registers("a")

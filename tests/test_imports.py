@@ -19,7 +19,7 @@ OURS = ("brokerproto", "transports", "services")
 # brokerproto from the ground up: a module may use what stands on lower floors.
 FLOORS: list[set[str]] = [
     {"errors"},
-    {"messages", "grammar", "framing", "carrier", "isolation", "backlog"},
+    {"messages", "grammar", "framing", "carrier", "isolation", "backlog", "ticker"},
     {"labels"},
     {"wire", "account", "liveness"},
     {"states", "terms", "retry", "brake", "pacing", "outgoing"},
@@ -29,9 +29,15 @@ FLOORS: list[set[str]] = [
     {"observer", "engine", "ledger", "selection", "stats"},
     {"dispatch", "drain", "registrar", "judge"},
     {"broker"},
+    {"carrying"},
+    {"engine_protocol"},
     {"protocol", "testing", "orders"},
 ]
-MAY_IMPORT_TWISTED = {"brokerproto.protocol"}
+MAY_IMPORT_TWISTED = {
+    "brokerproto.carrying",
+    "brokerproto.engine_protocol",
+    "brokerproto.protocol",
+}
 
 
 def _modules(package: str) -> list[str]:

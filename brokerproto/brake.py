@@ -5,6 +5,7 @@ Rules: protocol reference, section "Liveness".
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from typing import Generic
 
@@ -15,7 +16,8 @@ from brokerproto.liveness import DeadlineRing, Detector, Patience, Verdict, W
 __all__ = ["PATIENT_INTERVALS", "Brake", "evictions", "most_late"]
 
 PATIENT_INTERVALS = 10
-"""Intervals in which nobody is LOST after the brake has gone on and all fallen silent."""
+"""Of an engine's intervals in which it is not LOST after the brake has gone on and all
+have fallen silent."""
 
 
 def most_late(registered: int) -> int:
@@ -60,8 +62,9 @@ class Brake(Generic[W]):
     _recent: int = field(init=False, default=0)
     _recently: DeadlineRing[None] = field(init=False)
     _waiting: OrderedDict[W, None] = field(init=False, factory=OrderedDict)
-    _patient: bool = field(init=False, default=False)
-    _patient_until: float = field(init=False, default=0.0)
+    _applied: float = field(init=False, default=-math.inf)
+    _released: float = field(init=False, default=-math.inf)
+    _is_cut_off: bool = field(init=False, default=False)
     _allowance: float = field(init=False, default=0.0)
 
     def __attrs_post_init__(self) -> None:
@@ -102,7 +105,8 @@ class Brake(Generic[W]):
         self._switch(real_now, registered)
         if self.is_on:
             lost = [session for session, verdict in verdicts if verdict is Verdict.LOST]
-            self._waiting.update(dict.fromkeys(lost))
+            # Who is to be waited for longest keeps nobody else waiting.
+            self._waiting.update(dict.fromkeys(sorted(lost, key=self._longer)))
             verdicts = [each for each in verdicts if each[1] is not Verdict.LOST]
         # What was not made use of is not saved up: no second has more than its share.
         passed = self.detector.horizon - before
@@ -114,12 +118,18 @@ class Brake(Generic[W]):
         now = self.detector.horizon
         self._recent -= sum(1 for _ in self._recently.due(now))
         for session, verdict in verdicts:
-            if verdict is Verdict.LATE and session.patience is not None:
-                # A fleet that beats less often has a longer timeout, in proportion, and
-                # takes as much longer to become late.
-                longer = max(1.0, session.patience.lost / self.patience.lost)
-                self._recently.put(None, now + self.interval * longer)
+            if verdict is Verdict.LATE:
+                self._recently.put(None, now + self.interval * self._longer(session))
                 self._recent += 1
+
+    def _longer(self, session: W) -> float:
+        """Tell how much longer than the broker's own interval an engine's is, 1 or more.
+
+        A fleet that beats less often has a longer timeout, in proportion, and takes as
+        much longer to become late.
+        """
+        patience = session.patience
+        return 1.0 if patience is None else max(1.0, patience.lost / self.patience.lost)
 
     def _switch(self, real_now: float, registered: int) -> None:
         now, most = self.detector.horizon, most_late(registered)
@@ -129,27 +139,33 @@ class Brake(Generic[W]):
             self.times += 1
             self.evicted_of_late = 0
             self._allowance = 0.0
-            self._patient = False
-            self._patient_until = now + PATIENT_INTERVALS * self.interval
+            self._applied, self._is_cut_off = now, False
         elif self.since is not None and late <= most:
-            self.since = None
-            # Who is silent still may be on the way back, like all the others.
-            self._patient = True
-            self._patient_until = now + self.patience.lost
+            self.since, self._released = None, now
 
     def _turns(self) -> list[tuple[W, Verdict]]:
         """Take those whose LOST need not be put off any more."""
         now = self.detector.horizon
         if now - self.heard >= self.patience.late:
             # Nobody is heard: and of those who will be again, not all will be at once.
-            self._patient = True
-        if self._patient and now < self._patient_until:
-            return []
+            self._is_cut_off = True
         turns = []
         while self._waiting and self._allowance >= 1:
-            session, _ = self._waiting.popitem(last=False)
+            session = next(iter(self._waiting))
+            if now < self._not_before(session):
+                break
+            del self._waiting[session]
             self._allowance -= 1
             self.evicted += 1
             self.evicted_of_late += 1
             turns.append((session, Verdict.LOST))
         return turns
+
+    def _not_before(self, session: W) -> float:
+        """Tell when the turn of one that waits may come, detector seconds."""
+        longer = self._longer(session)
+        # When it went off, who was silent still may have been on the way back.
+        earliest = self._released + self.patience.lost * longer
+        if self.is_on and self._is_cut_off:
+            earliest = max(earliest, self._applied + PATIENT_INTERVALS * self.interval * longer)
+        return earliest

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable
+import math
+from collections.abc import Collection
 from fractions import Fraction
-from typing import Generic, TypeVar
+from itertools import takewhile
+from typing import Generic, Protocol, TypeVar
 
 from attrs import define, field
 
-P = TypeVar("P", bound=Hashable)
+
+class Slow(Protocol):
+    """Who has a timeout of its own."""
+
+    @property
+    def timeout(self) -> float: ...
+
+
+P = TypeVar("P", bound=Slow)
 
 
 @define(eq=False)
@@ -23,17 +33,20 @@ class ModelBrake(Generic[P]):
     times: int = 0
     evicted: int = 0
     evicted_of_late: int = 0
-    on_at: float = 0.0
-    off_at: float = 0.0
+    on_at: float = -math.inf
+    off_at: float = -math.inf
     cut_off: bool = False
     fraction: Fraction = Fraction()
     became_late: list[float] = field(factory=list)
     waiting: dict[P, float] = field(factory=dict)
 
-    def late_now(self, now: float, timeout: float) -> None:
+    def late_now(self, peer: P, now: float) -> None:
         """Count one that has become late; it counts for one interval of its own."""
-        longer = max(1.0, timeout / self.timeout)
-        self.became_late.append(now + longer * self.interval)
+        self.became_late.append(now + self.longer(peer) * self.interval)
+
+    def longer(self, peer: P) -> float:
+        """Tell how much longer its interval is than the broker's."""
+        return max(1.0, peer.timeout / self.timeout)
 
     def switch(self, now: float, late: int, registered: int) -> str | None:
         """Say whether it has just been applied or released."""
@@ -61,11 +74,16 @@ class ModelBrake(Generic[P]):
         self.fraction += Fraction(passed) * max(1, registered // 100)
         turns, self.fraction = divmod(self.fraction, 1)
         self.cut_off |= now - self.heard >= self.late_after
-        if self.on and self.cut_off and now < self.on_at + 10 * self.interval:
-            return []
-        if not self.on and now < self.off_at + self.timeout:
-            return []
-        order = sorted(self.waiting, key=lambda peer: (self.waiting[peer], peer not in gone))
-        self.evicted += len(order[:turns])
-        self.evicted_of_late += len(order[:turns])
-        return order[:turns]
+        order = sorted(
+            self.waiting,
+            key=lambda peer: (self.waiting[peer], self.longer(peer), peer not in gone),
+        )
+        lost = list(takewhile(lambda peer: self._may_go(peer, now), order[:turns]))
+        self.evicted += len(lost)
+        self.evicted_of_late += len(lost)
+        return lost
+
+    def _may_go(self, peer: P, now: float) -> bool:
+        if self.on and self.cut_off and now < self.on_at + 10 * self.interval * self.longer(peer):
+            return False
+        return now >= self.off_at + self.timeout * self.longer(peer)

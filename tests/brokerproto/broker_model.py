@@ -336,7 +336,7 @@ class ModelBroker:
         if silence < peer.timeout and pings > peer.pings:
             if not peer.pings:
                 self.events.append(("late", peer.engine_id, silence))
-                self.brake.late_now(self.horizon, peer.timeout)
+                self.brake.late_now(peer, self.horizon)
             peer.pings = pings
             peer.said += [] if peer.plain else ["PING"]
         return silence >= peer.timeout

@@ -3,93 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 import pytest
-from attrs import define, field
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from brokerproto.brake import PATIENT_INTERVALS, Brake, evictions, most_late
-from brokerproto.liveness import Detector, DetectorClock, Patience, Verdict
-from tests.brokerproto.brake_model import ModelBrake
-
-TICK = 0.25
-USUAL = Patience.of(1, 4)
-LOST = Verdict.LOST
-
-
-@define(eq=False)
-class Peer:
-    """What is watched, and how much looking at it has cost."""
-
-    name: str = ""
-    seen: float = 0.0
-    pings: int = 0
-    looks: int = 0
-    terms: Patience | None = USUAL
-
-    @property
-    def patience(self) -> Patience | None:
-        self.looks += 1
-        return self.terms
-
-
-@define(eq=False)
-class Fleet:
-    """Engines at one heartbeat a second, a detector, and the brake on it."""
-
-    size: int
-    tick: float = TICK
-    real: float = 0.0
-    peers: list[Peer] = field(init=False)
-    brake: Brake[Peer] = field(init=False)
-    lost: list[Peer] = field(init=False, factory=list)
-    said: list[tuple[float, str]] = field(init=False, factory=list)
-
-    def __attrs_post_init__(self) -> None:
-        detector: Detector[Peer] = Detector(DetectorClock(self.tick, 0.0))
-        self.brake = Brake(detector, 1, USUAL)
-        self.peers = [Peer(f"e{number}") for number in range(self.size)]
-        for peer in self.peers:
-            detector.watch(peer)
-
-    @property
-    def now(self) -> float:
-        return self.brake.detector.clock.now
-
-    @property
-    def registered(self) -> int:
-        return self.size - len(self.lost)
-
-    def hears(self, peer: Peer) -> None:
-        self.brake.heard = peer.seen = self.now
-        if peer.pings:
-            peer.pings = 0
-            self.brake.recovered(peer)
-
-    def passes(self, seconds: float, beating: int = 0) -> list[Peer]:
-        """Let time pass while the first so many beat; return who was LOST."""
-        lost = []
-        for _ in range(round(seconds / self.tick)):
-            for peer in self.peers[:beating]:
-                self.hears(peer)
-            lost += self.steps(self.tick)
-        return lost
-
-    def steps(self, seconds: float) -> list[Peer]:
-        """Tick once, so many seconds after the last time."""
-        self.real += seconds
-        was_on = self.brake.is_on
-        verdicts = self.brake.tick(self.real, self.registered)
-        if self.brake.is_on is not was_on:
-            self.said.append((self.now, "on" if self.brake.is_on else "off"))
-        lost = [peer for peer, verdict in verdicts if verdict is LOST]
-        for peer in lost:
-            peer.terms = None
-            self.brake.over(peer)
-        self.lost += lost
-        return lost
+from brokerproto.brake import PATIENT_INTERVALS, evictions, most_late
+from brokerproto.liveness import Patience
+from tests.brokerproto.braked_fleet import TICK, Fleet, Peer
 
 
 @pytest.mark.parametrize(
@@ -253,6 +172,44 @@ def test_the_rest_of_a_fleet_that_comes_back_has_its_timeout_again() -> None:
     assert max(gone.values()) == 1
 
 
+@pytest.mark.fault("C054")
+@pytest.mark.parametrize("longer", [2, 30])
+def test_engines_that_beat_less_often_have_ten_of_their_own_intervals(longer: int) -> None:
+    fleet = Fleet(20)
+    for peer in fleet.peers:
+        peer.terms = Patience.of(longer, 4 * longer)
+    assert fleet.passes(1.5 * longer + 1 + PATIENT_INTERVALS * longer - TICK) == []
+    assert (fleet.brake.is_on, fleet.brake.waiting) == (True, 20)
+    assert len(fleet.passes(4)) >= 3
+
+
+@pytest.mark.fault("C054")
+def test_engines_that_beat_less_often_keep_no_other_ones_registered() -> None:
+    fleet = Fleet(40)
+    for peer in fleet.peers[:20]:
+        peer.terms = Patience.of(5, 20)
+        peer.seen = -16.0
+    fleet.passes(14)
+    assert fleet.brake.waiting + len(fleet.lost) == 40
+    fleet.passes(4)
+    assert fleet.lost
+    assert not set(fleet.lost) & set(fleet.peers[:20])
+
+
+def test_brake_that_goes_on_again_takes_nothing_of_the_timeout_it_gave() -> None:
+    fleet = Fleet(300)
+    fleet.passes(8)
+    for peer in fleet.peers[:210]:
+        fleet.hears(peer)
+    fleet.passes(0.25, beating=210)
+    assert fleet.said == [(2.0, "on"), (8.25, "off")]
+    # Somebody is heard all the time, so that there is no other patience.
+    assert fleet.passes(3.75, beating=100) == []
+    assert fleet.said[2:] == [(10.0, "on")]
+    assert fleet.passes(1, beating=100) != []
+    assert set(fleet.lost) <= set(fleet.peers[210:])
+
+
 def test_sessions_that_are_over_are_forgotten() -> None:
     fleet = Fleet(20)
     fleet.passes(8)
@@ -271,7 +228,8 @@ def test_whoever_is_put_off_costs_nothing_while_it_waits() -> None:
     fleet.passes(5)
     looks = [peer.looks for peer in fleet.peers]
     assert fleet.passes(6) == []
-    assert [peer.looks for peer in fleet.peers] == looks
+    # Of all only whose turn is next is looked at.
+    assert [peer.looks for peer in fleet.peers][1:] == looks[1:]
 
 
 @pytest.mark.fault("C050")
@@ -285,80 +243,3 @@ def test_a_stop_of_the_broker_counts_neither_for_the_brake_nor_for_evictions() -
     # Of each stop half a second counts, which is read by the tick after it.
     assert fleet.brake.evicted - count <= 4 * 0.5 * 3
     assert fleet.said == [(2.0, "on")]
-
-
-class BrakeMachine(RuleBasedStateMachine):
-    """Each session hangs in the ring or waits; the model says who may be LOST when."""
-
-    @initialize(size=st.sampled_from([12, 20, 45, 120]))
-    def start(self, size: int) -> None:
-        self.fleet = Fleet(size)
-        self.model: ModelBrake[Peer] = ModelBrake(1, USUAL.late, USUAL.lost)
-        self.left: set[Peer] = set()
-
-    @property
-    def there(self) -> list[Peer]:
-        return [peer for peer in self.fleet.peers if peer.terms is not None]
-
-    @rule(first=st.integers(0, 119), many=st.integers(1, 120), steps=st.integers(1, 24))
-    def some_beat(self, first: int, many: int, steps: int) -> None:
-        for _ in range(steps):
-            for peer in self.there[first : first + many]:
-                self.fleet.hears(peer)
-                self.model.waiting.pop(peer, None)
-                self.model.heard = self.fleet.now
-            self._tick(TICK)
-
-    @rule(steps=st.integers(1, 60))
-    def all_are_silent(self, steps: int) -> None:
-        for _ in range(steps):
-            self._tick(TICK)
-
-    @rule(seconds=st.sampled_from([0.5, 0.75, 100.0]))
-    def a_tick_is_late(self, seconds: float) -> None:
-        self._tick(seconds)
-
-    @rule(which=st.integers(0, 119))
-    def one_leaves(self, which: int) -> None:
-        if self.there:
-            peer = self.there[which % len(self.there)]
-            peer.terms = None
-            self.fleet.brake.over(peer)
-            self.model.waiting.pop(peer, None)
-            self.fleet.size -= 1
-            self.left.add(peer)
-
-    def _tick(self, seconds: float) -> None:
-        fleet, model, detector = self.fleet, self.model, self.fleet.brake.detector
-        judged, there, was_late = detector.horizon, self.there, set(detector.late)
-        registered = fleet.registered
-        gone = fleet.steps(seconds)
-        now = detector.horizon
-        for peer in there:
-            if peer.pings and peer not in was_late:
-                model.late_now(now, USUAL.lost)
-        late = len(detector.late | set(gone))
-        model.switch(now, late, registered)
-        due = [p for p in there if p not in model.waiting and now - p.seen >= USUAL.lost]
-        at_once = model.lost(due, now)
-        assert set(gone) == {*at_once, *model.turns(now, now - judged, registered, gone)}
-        for peer in gone:
-            model.waiting.pop(peer, None)
-
-    @invariant()
-    def everybody_hangs_in_the_ring_once_or_waits(self) -> None:
-        brake: Any = self.fleet.brake
-        ring = [p for bucket in brake.detector._ring._buckets.values() for p in bucket]
-        watched = Counter(peer for peer in ring if peer.terms is not None)
-        assert watched + Counter(dict.fromkeys(brake._waiting, 1)) == Counter(self.there)
-        assert set(brake._waiting) <= brake.detector.late <= set(self.there)
-
-    @invariant()
-    def it_is_as_the_model_is(self) -> None:
-        brake, model = self.fleet.brake, self.model
-        assert (brake.is_on, brake.times, brake.evicted) == (model.on, model.times, model.evicted)
-        assert brake.evicted_of_late == model.evicted_of_late
-        assert brake.waiting == len(model.waiting)
-
-
-TestBrakeStateful = BrakeMachine.TestCase

@@ -144,11 +144,15 @@ class Ownership:
         return None
 
     def refusal(self, member: Member, now: float) -> DuplicateIdError:
-        """Say that an id is held, and when its holder would be late."""
+        """Say that an id is held, and when its holder would be late.
+
+        A plain engine at work is not late for as long as the work may take: whoever
+        waits asks again before that.
+        """
         holder = member.session
         if holder is None or holder.patience is None:
             return DuplicateIdError("this id is registered", 1)
-        wait = holder.seen + holder.patience.late - now
+        wait = min(holder.seen - now, 0.0) + holder.patience.late
         return DuplicateIdError("this id is registered", max(1, math.ceil(wait)))
 
     def taken(self, member: Member, now: float) -> BrokerSession | None:

@@ -218,6 +218,19 @@ def test_holder_that_is_not_read_for_a_while_keeps_its_id(bench: Bench) -> None:
     assert bench.stats.probes == 0
 
 
+@pytest.mark.parametrize(("work", "passed", "retry"), [(86_400_000, 0, 16), (1000, 5, 12)])
+def test_who_wants_the_id_of_a_plain_engine_at_work_may_ask_before_the_day_is_over(
+    work: int, passed: float, retry: int, bench: Bench
+) -> None:
+    holder = bench.calls()
+    holder.says("NewEngine:a:0")
+    bench.orders("DOWORK", work)
+    holder.says("HeartBeat:a:1")
+    bench.passes(passed)
+    newcomer = bench.calls()
+    assert newcomer.says(hello()) == [f"FAILED:409:DUPLICATE_ID:{retry}:this id is registered"]
+
+
 # The one before
 
 

@@ -268,6 +268,7 @@ class Broker:
             key: The caller's name for it, if there is one.
 
         Raises:
+            ValueError: `value` is none that the verb can have.
             KeyReusedError: The ledger keeps a command of this key.
             NoMoreOrdersError: It drains.
         """

@@ -16,6 +16,7 @@ from typing import Literal
 
 from attrs import define, field, frozen, validators
 
+from brokerproto.grammar import MAX_CODE, MAX_WORK_MS
 from brokerproto.messages import DoWork, Kill
 
 __all__ = [
@@ -46,6 +47,11 @@ KEY_PATTERN = "[!-~]{1,255}"
 """The form of a key's name; visible ASCII characters, without blanks."""
 
 Verb = Literal["DOWORK", "KILL"]
+
+_VALUES: dict[Verb, tuple[str, int]] = {
+    "DOWORK": ("milliseconds", MAX_WORK_MS),
+    "KILL": ("an exit status", MAX_CODE),
+}
 
 
 class Step(Enum):
@@ -170,16 +176,25 @@ class Command:
         key: The caller's name for it, if there is one.
         entries: By engine id.
         states: How many engines stand at each step now.
+
+    Raises:
+        ValueError: `value` is none that the verb can have.
     """
 
     command: str
     verb: Verb
-    value: int
+    value: int = field()
     issued_at: float
     key: Key | None = None
     entries: dict[str, Entry] = field(init=False, factory=dict)
     states: Counter[Step] = field(init=False, factory=Counter)
     _settled: list[Callable[[Command], None]] = field(init=False, factory=list)
+
+    @value.validator
+    def _check_value(self, _: object, value: int) -> None:
+        what, most = _VALUES[self.verb]
+        if not 0 <= value <= most:
+            raise ValueError(f"{self.verb} takes {what}, 0 to {most}, not {value}")
 
     @property
     def message(self) -> DoWork | Kill:

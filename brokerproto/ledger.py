@@ -93,12 +93,13 @@ class Ledger:
         """Enter a command, queued for each of `targets`; `write` says whose turn it is.
 
         Raises:
+            ValueError: `value` is none that the verb can have.
             KeyReusedError: A command of this key is kept.
         """
         if key is not None and key.name in self._keys:
             raise KeyReusedError(key.name, self._keys[key.name].command)
+        command = Command(f"{self.boot}-{self._issued + 1}", verb, value, now, key)
         self._issued += 1
-        command = Command(f"{self.boot}-{self._issued}", verb, value, now, key)
         for target in targets:
             entry = command.add(target)
             if target.plain:

@@ -58,7 +58,7 @@ class Order:
                 anything: neither the share is drawn again, nor are the engines counted.
 
         Raises:
-            ValueError: `key` cannot be a key.
+            ValueError: `key` cannot be a key, or `value` is none that the verb can have.
             KeyReusedError: The ledger keeps another order's command under `key`.
             UnknownEngineError: An engine that it names is not registered.
             UnexpectedReachError: It would reach another number of engines than expected.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from brokerproto.broker import Broker
-from brokerproto.commands import Command, Key, Step
+from brokerproto.commands import Command, Key, Step, Verb
 from brokerproto.engine import Engine
 from brokerproto.engine_session import Life
 from brokerproto.errors import KeyReusedError
@@ -61,6 +61,27 @@ def test_each_command_is_told_once_and_before_it_is_written() -> None:
     bench.broker.order("KILL", 0, [])
     queued = dict.fromkeys(("a", "b", "c"), "queued")
     assert told == [("b0-1", queued), ("b0-2", {})]
+
+
+@pytest.mark.parametrize(
+    ("verb", "value", "sentence"),
+    [
+        ("DOWORK", -1, "DOWORK takes milliseconds, 0 to 86400000, not -1"),
+        ("DOWORK", 86_400_001, "DOWORK takes milliseconds, 0 to 86400000, not 86400001"),
+        ("KILL", -1, "KILL takes an exit status, 0 to 255, not -1"),
+        ("KILL", 256, "KILL takes an exit status, 0 to 255, not 256"),
+    ],
+)
+def test_a_value_that_no_engine_could_obey_is_refused_and_leaves_no_trace(
+    verb: Verb, value: int, sentence: str, bench: Bench
+) -> None:
+    engine = bench.registers("a")
+    with pytest.raises(ValueError, match=f"^{sentence}$"):
+        bench.orders(verb, value)
+    assert engine.hears() == []
+    assert len(bench.broker.ledger) == 0
+    assert bench.orders("DOWORK", 86_400_000).command == "b0-1"
+    assert bench.orders("KILL", 255).command == "b0-2"
 
 
 def test_observer_that_fails_keeps_no_command_from_its_engines() -> None:

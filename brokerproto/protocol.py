@@ -48,20 +48,12 @@ from zope.interface import implementer
 
 from brokerproto.broker import Broker
 from brokerproto.broker_session import BrokerSession
-from brokerproto.carrying import FLUSH_DEADLINE, CarryingProtocol
-from brokerproto.engine_protocol import EngineFactory, EngineProtocol
+from brokerproto.carrying import CarryingProtocol
 from brokerproto.errors import SlowReaderError
 from brokerproto.fleet import Origin
 from brokerproto.framing import Framing
 
-__all__ = [
-    "FLUSH_DEADLINE",
-    "BrokerFactory",
-    "BrokerProtocol",
-    "EngineFactory",
-    "EngineProtocol",
-    "address_text",
-]
+__all__ = ["BrokerFactory", "BrokerProtocol", "address_text"]
 
 _PIECE = 4096
 

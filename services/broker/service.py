@@ -14,9 +14,9 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from brokerproto.broker import Broker
+from brokerproto.carrying import FLUSH_DEADLINE
 from brokerproto.commands import Command
 from brokerproto.errors import DrainingError
-from brokerproto.protocol import FLUSH_DEADLINE
 from services.broker.reporting import report, report_unfinished
 from services.program.exit_status import ExitStatus
 

@@ -20,11 +20,11 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from brokerproto.engine import Engine, EngineObserver
+from brokerproto.engine_protocol import EngineProtocol
 from brokerproto.engine_session import SENT_AWAY, EngineSession, Life, Wishes
 from brokerproto.errors import BrokerError, ProtocolError
 from brokerproto.framing import Framing
 from brokerproto.messages import Success
-from brokerproto.protocol import EngineProtocol
 from brokerproto.retry import LAST_TRY, RetryPolicy
 from services.engine.work import Work, WorkFailed
 from transports.tcp import set_user_timeout

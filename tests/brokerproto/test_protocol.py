@@ -17,11 +17,12 @@ from brokerproto.account import Account
 from brokerproto.broker import Broker
 from brokerproto.broker_session import BrokerSession
 from brokerproto.carrier import Carrier
+from brokerproto.carrying import FLUSH_DEADLINE
 from brokerproto.errors import DuplicateIdError, RemoteProtocolError
 from brokerproto.fleet import Origin
 from brokerproto.framing import Framing
 from brokerproto.ledger import Ledger
-from brokerproto.protocol import FLUSH_DEADLINE, BrokerFactory, BrokerProtocol, address_text
+from brokerproto.protocol import BrokerFactory, BrokerProtocol, address_text
 from brokerproto.terms import Grant, Limits
 from tests.brokerproto.edge import BrokerEdge, Socket
 from transports.inproc import InprocAddress

@@ -8,6 +8,7 @@ import pytest
 from twisted.internet.error import ConnectionDone, ConnectionLost
 
 from brokerproto.engine import Engine, EngineObserver
+from brokerproto.engine_protocol import EngineFactory, EngineProtocol
 from brokerproto.engine_session import EngineSession
 from brokerproto.errors import (
     HandshakeTimeoutError,
@@ -15,7 +16,6 @@ from brokerproto.errors import (
     ProtocolError,
     SilentBrokerError,
 )
-from brokerproto.protocol import EngineFactory, EngineProtocol
 from tests.brokerproto.edge import EngineEdge, Socket
 from tests.brokerproto.engine_conversation import GRANTED
 

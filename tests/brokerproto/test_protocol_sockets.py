@@ -18,9 +18,10 @@ from twisted.python.failure import Failure
 
 from brokerproto.broker import Broker
 from brokerproto.engine import Engine
+from brokerproto.engine_protocol import EngineFactory
 from brokerproto.engine_session import Life
 from brokerproto.errors import HeartbeatTimeoutError
-from brokerproto.protocol import BrokerFactory, EngineFactory
+from brokerproto.protocol import BrokerFactory
 from brokerproto.terms import Limits
 from brokerproto.testing import RecordingObserver, RecordingWorker
 from transports import URI, transport_for

@@ -22,11 +22,11 @@ from brokerproto import (
     wire,
 )
 from brokerproto.broker import Broker
+from brokerproto.carrying import FLUSH_DEADLINE
 from brokerproto.errors import CODES, LocalProtocolError, RemoteProtocolError
 from brokerproto.flow import READING_DEADLINE
 from brokerproto.grammar import MAX_NUMBER, MAX_WORK_MS
 from brokerproto.liveness import tick_length, worst_detection
-from brokerproto.protocol import FLUSH_DEADLINE
 from brokerproto.retry import LAST_TRY, RetryPolicy
 from brokerproto.states import (
     BROKER_TRANSITIONS,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from brokerproto.protocol import FLUSH_DEADLINE
+from brokerproto.carrying import FLUSH_DEADLINE
 from services.broker.options import Options as BrokerOptions
 from services.engine.options import Options as EngineOptions
 from services.program.exit_status import ExitStatus

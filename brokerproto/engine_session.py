@@ -8,11 +8,11 @@ a connection stands in `Life`. Rules: protocol reference.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from random import Random
 from typing import Union
 
-from attrs import define, field, frozen
+from attrs import define
 
 from brokerproto.errors import (
     AuthRequiredError,
@@ -24,16 +24,9 @@ from brokerproto.errors import (
     RemoteProtocolError,
     SilentBrokerError,
 )
-from brokerproto.framing import (
-    FRAMINGS,
-    LIMIT_REGISTERED,
-    LIMIT_UNREGISTERED,
-    Framer,
-    Framing,
-)
-from brokerproto.grammar import MAX_NUMBER
+from brokerproto.framing import FRAMINGS, LIMIT_REGISTERED, Framer, Framing
+from brokerproto.life import Life, Wishes
 from brokerproto.messages import (
-    NO_LABELS,
     Ack,
     BrokerMessage,
     Bye,
@@ -44,119 +37,45 @@ from brokerproto.messages import (
     Heartbeat,
     Kill,
     Message,
-    NewEngine,
     Ping,
     Report,
     Success,
     Unusable,
 )
+from brokerproto.rhythm import Rhythm
 from brokerproto.states import ENGINE_TRANSITIONS, EngineState, Move
-from brokerproto.terms import MAX_INTERVAL, PLAIN_INTERVAL
+from brokerproto.terms import MAX_INTERVAL
 from brokerproto.wire import decode, encode, verb_of
 
-__all__ = [
-    "REPORTS_KEPT",
-    "SENT_AWAY",
-    "SUCCESS_DEADLINE",
-    "EngineEvent",
-    "EngineSession",
-    "Life",
-    "Wishes",
-]
+__all__ = ["SENT_AWAY", "SUCCESS_DEADLINE", "EngineEvent", "EngineSession"]
 
 SUCCESS_DEADLINE = 30.0
 """Seconds from connecting to SUCCESS; later, the attempt has failed."""
 
-REPORTS_KEPT = 32
-"""Of how many commands an engine remembers its last report."""
-
 SENT_AWAY = "goaway"
 """The reason of the Bye in a drain's slot."""
 
-_JITTER = 0.1
 _PING_WINDOW = 0.25
 _RTT_EACH = 6
-
-
-@frozen
-class Wishes:
-    """What an engine asks for in its hello.
-
-    Attributes:
-        interval: Seconds between heartbeats, 1 to 300; None to leave it to the broker.
-        ack: Have each multiple of this acknowledged; 0 for none.
-        labels: What it says of itself, by name; see protocol reference, section
-            "Labels".
-    """
-
-    interval: int | None = None
-    ack: int = 1
-    labels: Mapping[str, str] = field(default=NO_LABELS, hash=False)
-
-    def hello(self, life: Life) -> NewEngine:
-        """Make the hello with which `life` asks for this."""
-        return NewEngine(
-            life.engine_id,
-            life.seq,
-            v=1,
-            instance=life.instance,
-            interval=self.interval,
-            ack=self.ack or None,
-            resume=life.resume,
-            labels=self.labels,
-        )
-
-    def check(self, engine_id: str) -> None:
-        """Make sure that every hello of this engine will be one that brokers read.
-
-        Raises:
-            LocalProtocolError: The id or a label breaks the grammar, or together they
-                are too long; the text is for the one who chose them.
-        """
-        longest = self.hello(Life(engine_id, "f" * 32, MAX_NUMBER, resume="f" * 32))
-        excess = len(encode(longest).rstrip(b"\n")) - LIMIT_UNREGISTERED
-        if excess > 0:
-            raise LocalProtocolError(
-                f"id and labels are {excess} bytes too long together: a broker reads "
-                f"{LIMIT_UNREGISTERED} bytes of a hello"
-            )
-
-
-@define(eq=False)
-class Life:
-    """One start of an engine: what outlives its connections.
-
-    Attributes:
-        engine_id: Its id.
-        instance: 1 to 32 lower-case hex digits, drawn at random once per start.
-        seq: The number of the last heartbeat sent.
-        settled: The highest number that a broker has acknowledged.
-        busy: The command whose work runs.
-        resume: What the last SUCCESS said gives the id back to this life.
-        reports: The last report of each of the last commands taken.
-    """
-
-    engine_id: str
-    instance: str
-    seq: int = 0
-    settled: int = 0
-    busy: str | None = None
-    resume: str | None = None
-    reports: dict[str, Report] = field(init=False, factory=dict)
-
-    def keep(self, report: Report) -> None:
-        """Remember a report, to be repeated after each registration."""
-        self.reports.pop(report.command, None)
-        self.reports[report.command] = report
-        while len(self.reports) > REPORTS_KEPT:
-            del self.reports[next(iter(self.reports))]
-
+_NOTHING: Sequence[EngineEvent] = ()
+_OPEN = EngineState.OPEN
 
 EngineEvent = Union[Success, DoWork, Kill, Unusable, GoAway]
 """What `EngineSession.receive_data` returns; acks and pings are the session's own."""
 
 
-@define(eq=False)
+@define(eq=False, weakref_slot=False)
+class _Rarities:
+    """What most sessions do without for most of their time."""
+
+    framing: Framing = "lines"
+    framer: Framer | None = None
+    failure: ProtocolError | None = None
+    left_for: str | None = None
+    leave_at: float = math.inf
+    pinged_at: float = -math.inf
+
+
 class EngineSession:
     """The engine's half of one conversation, sans-I/O.
 
@@ -173,65 +92,86 @@ class EngineSession:
         framing: ``lines`` on a byte stream, ``message`` where boundaries are kept.
 
     Attributes:
+        life: As given.
         state: Where the conversation is.
-        success: The terms, once registered.
-        failure: Why it ended, where that was not our own wish.
-        registered_at: When SUCCESS came.
+        registered_at: When SUCCESS came; None before.
         rtt_us: Microseconds from a heartbeat to its ACK, measured last.
-        left_for: The reason for which it ended by our own wish.
     """
 
-    life: Life
-    opened_at: float
-    random: Random
-    wishes: Wishes = field(factory=Wishes)
-    framing: Framing = "lines"
-    state: EngineState = field(init=False, default=EngineState.GREETING)
-    success: Success | None = field(init=False, default=None)
-    failure: ProtocolError | None = field(init=False, default=None)
-    registered_at: float | None = field(init=False, default=None)
-    rtt_us: int | None = field(init=False, default=None)
-    left_for: str | None = field(init=False, default=None)
-    _beat_at: float = field(init=False, default=math.inf)
-    _leave_at: float = field(init=False, default=math.inf)
-    _pinged_at: float = field(init=False, default=-math.inf)
-    _sent: tuple[int, float] | None = field(init=False, default=None)
-    _unheard: int = field(init=False, default=0)
-    _framer: Framer | None = field(init=False, default=None)
-    _owed: bytes = field(init=False, default=b"")
+    __slots__ = (
+        "_due_at",
+        "_owed",
+        "_rare",
+        "_rhythm",
+        "_sent",
+        "_unheard",
+        "life",
+        "registered_at",
+        "rtt_us",
+        "state",
+    )
 
-    def __attrs_post_init__(self) -> None:
-        self._send(self.wishes.hello(self.life))
+    def __init__(
+        self,
+        life: Life,
+        opened_at: float,
+        random: Random,
+        wishes: Wishes | None = None,
+        framing: Framing = "lines",
+    ) -> None:
+        self.life = life
+        self.state = EngineState.GREETING
+        self.registered_at: float | None = None
+        self.rtt_us: int | None = None
+        self._rhythm = Rhythm.of(random)
+        # The deadline of SUCCESS, and from then on the next heartbeat.
+        self._due_at = opened_at + SUCCESS_DEADLINE
+        self._sent: tuple[int, float] | None = None
+        self._unheard = 0
+        self._rare: _Rarities | None = None if framing == "lines" else _Rarities(framing)
+        self._owed = encode((wishes or Wishes()).hello(life))
+
+    @property
+    def success(self) -> Success | None:
+        """The terms, once registered; see `brokerproto.rhythm.Rhythm`."""
+        return self._rhythm.success
+
+    @property
+    def failure(self) -> ProtocolError | None:
+        """Why it ended, where that was not our own wish."""
+        return None if self._rare is None else self._rare.failure
+
+    @property
+    def left_for(self) -> str | None:
+        """The reason for which it ended by our own wish."""
+        return None if self._rare is None else self._rare.left_for
 
     @property
     def interval(self) -> int:
         """Granted seconds between heartbeats; a plain broker's are fixed."""
-        granted = self.success.interval if self.success is not None else None
-        return granted or PLAIN_INTERVAL
+        return self._rhythm.interval
 
     @property
     def is_open(self) -> bool:
         """Whether the engine is registered."""
-        return self.state is EngineState.OPEN
+        return self.state is _OPEN
 
     @property
     def is_over(self) -> bool:
         """Whether the conversation has ended."""
-        return self.state in (EngineState.CLOSING, EngineState.CLOSED)
+        return self.state is EngineState.CLOSING or self.state is EngineState.CLOSED
 
     @property
     def is_plain(self) -> bool:
         """Whether the broker is an original one, that knows no reports and no Bye."""
-        return self.success is not None and self.success.v is None
+        return self._rhythm.is_plain
 
     @property
     def due(self) -> float:
         """When `tick` must be called next; infinity where never."""
         if self.is_over:
             return math.inf
-        if not self.is_open:
-            return min(self.opened_at + SUCCESS_DEADLINE, self._leave_at)
-        return min(self._beat_at, self._leave_at)
+        return self._due_at if self._rare is None else min(self._due_at, self._rare.leave_at)
 
     def receive_data(self, data: bytes, now: float) -> Sequence[EngineEvent]:
         """Take bytes from the broker and return what its owner must act on.
@@ -240,12 +180,16 @@ class EngineSession:
             data: Any slice of the stream; on ``message`` framing one whole message.
             now: Monotonic seconds.
         """
+        if self._is_expected_ack(data):
+            self._unheard = 0
+            self._acknowledged(self.life.seq, now)
+            return _NOTHING
         events: list[EngineEvent] = []
         if self.is_over:
             return events
         framer = self._framer
         if framer is None:
-            framer = self._framer = FRAMINGS[self.framing]()
+            framer = FRAMINGS["lines" if self._rare is None else self._rare.framing]()
         framer.feed(data)
         try:
             while not self.is_over:
@@ -255,20 +199,27 @@ class EngineSession:
                 self._apply(decode(frame, "broker"), now, events)
         except RemoteProtocolError as error:
             self._fail(error)
-        if framer.idle or self.is_over:
-            self._framer = None
+        self._framer = None if framer.idle or self.is_over else framer
         return events
+
+    def _is_expected_ack(self, data: bytes) -> bool:
+        """Whether `data` is what nearly all is: the ACK of the last heartbeat, and whole."""
+        if self.state is not _OPEN or data != b"ACK:%d\n" % self.life.seq:
+            return False
+        rare = self._rare
+        return rare is None or (rare.framer is None and rare.framing == "lines")
 
     def tick(self, now: float) -> None:
         """Do what is due: beat, leave in the granted slot, or give the broker up."""
         if self.is_over:
             return
-        if now >= self._leave_at:
+        if self._rare is not None and now >= self._rare.leave_at:
             self.leave(SENT_AWAY)
+        elif now < self._due_at:
+            return
         elif self.is_open:
-            if now >= self._beat_at:
-                self._beat_on_schedule(now)
-        elif now >= self.opened_at + SUCCESS_DEADLINE:
+            self._beat_on_schedule(now)
+        else:
             self._fail(HandshakeTimeoutError(f"no SUCCESS within {SUCCESS_DEADLINE:.0f} s"))
 
     def report(self, report: Report) -> None:
@@ -283,7 +234,7 @@ class EngineSession:
             return
         if self.is_open and not self.is_plain:
             self._send(Bye(reason))
-        self.left_for = reason
+        self._rarely().left_for = reason
         self._move(Move.END)
 
     def lose(self) -> None:
@@ -296,6 +247,20 @@ class EngineSession:
         owed, self._owed = self._owed, b""
         return owed
 
+    def _rarely(self) -> _Rarities:
+        if self._rare is None:
+            self._rare = _Rarities()
+        return self._rare
+
+    @property
+    def _framer(self) -> Framer | None:
+        return None if self._rare is None else self._rare.framer
+
+    @_framer.setter
+    def _framer(self, framer: Framer | None) -> None:
+        if framer is not None or self._rare is not None:
+            self._rarely().framer = framer
+
     def _send(self, message: Message) -> None:
         self._owed += encode(message)
 
@@ -306,7 +271,7 @@ class EngineSession:
         self.state = following
 
     def _fail(self, error: ProtocolError) -> None:
-        self.failure = error
+        self._rarely().failure = error
         self._move(Move.END)
 
     def _apply(self, message: BrokerMessage, now: float, events: list[EngineEvent]) -> None:
@@ -318,71 +283,68 @@ class EngineSession:
         if isinstance(message, Success):
             self._registered(message, now)
         elif isinstance(message, Ack):
-            self._acknowledged(message, now)
+            self._acknowledged(message.seq, now)
         elif isinstance(message, Ping):
             self._pinged(now)
         elif isinstance(message, Failed):
-            self.failure = RefusedError(message.code, message.name, message.retry, message.text)
+            refusal = RefusedError(message.code, message.name, message.retry, message.text)
+            self._rarely().failure = refusal
         elif isinstance(message, Challenge):
             self._fail(AuthRequiredError("the broker demands a secret, and there is none here"))
         elif isinstance(message, GoAway):
-            self._leave_at = now + message.delay_ms / 1000
+            self._rarely().leave_at = now + message.delay_ms / 1000
         if isinstance(message, (Success, DoWork, Kill, Unusable, GoAway)):
             events.append(message)
 
     def _registered(self, success: Success, now: float) -> None:
         if success.interval is not None and not 1 <= success.interval <= MAX_INTERVAL:
             raise BadFrameError(f"an interval of {success.interval} s")
-        self.success, self.registered_at = success, now
+        self.registered_at = now
+        self._rhythm = Rhythm.of(self._rhythm.random, success)
         self.life.resume = success.resume
         if not self.is_plain:
             for report in self.life.reports.values():
                 self._send(report)
-        self._beat_at = now + self.random.uniform(0, self.interval)
+        self._due_at = now + self._rhythm.phase()
 
-    def _acknowledged(self, ack: Ack, now: float) -> None:
-        self.life.settled = max(self.life.settled, min(ack.seq, self.life.seq))
-        if self._sent is not None and ack.seq >= self._sent[0]:
+    def _acknowledged(self, seq: int, now: float) -> None:
+        life = self.life
+        if seq > life.settled:
+            # Its own number where all is settled, which is one object less for each engine.
+            life.settled = min(life.seq, seq)
+        if self._sent is not None and seq >= self._sent[0]:
             self.rtt_us = round((now - self._sent[1]) * 1_000_000)
             self._sent = None
 
     def _pinged(self, now: float) -> None:
-        if now - self._pinged_at >= _PING_WINDOW:
-            self._pinged_at = now
+        rare = self._rarely()
+        if now - rare.pinged_at >= _PING_WINDOW:
+            rare.pinged_at = now
             self._beat(now)
 
     def _beat_on_schedule(self, now: float) -> None:
-        if self._is_unheard:
-            self._fail(SilentBrokerError(self._unheard, self.interval))
+        rhythm = self._rhythm
+        # Counting heartbeats is a detector clock of our own: while the engine does not run,
+        # it sends none, and holds nothing against the broker.
+        if rhythm.patience is not None and self._unheard >= rhythm.patience:
+            self._fail(SilentBrokerError(self._unheard, rhythm.interval))
             return
         self._unheard += 1
         self._beat(now)
-        pause = self.interval * self.random.uniform(1 - _JITTER, 1 + _JITTER)
+        pause = rhythm.pause()
         # Whoever overslept does not catch up with a burst.
-        following = self._beat_at + pause
-        self._beat_at = following if following > now else now + pause
-
-    @property
-    def _is_unheard(self) -> bool:
-        """Whether acks are due and too many heartbeats brought no frame back.
-
-        Counting heartbeats is a detector clock of our own: while the engine does not
-        run, it sends none, and holds nothing against the broker.
-        """
-        success = self.success
-        if success is None or not success.ack:
-            return False
-        patience = max(success.ack + 1.5, 3 * (success.timeout or 0) / self.interval)
-        return self._unheard >= math.ceil(patience)
+        following = self._due_at + pause
+        self._due_at = following if following > now else now + pause
 
     def _beat(self, now: float) -> None:
-        life = self.life
-        life.seq += 1
-        ack = self.success.ack if self.success is not None else None
-        if ack and self._sent is None and life.seq % ack == 0:
-            self._sent = life.seq, now
-        if self.is_plain:
-            self._send(Heartbeat(life.engine_id, life.seq))
-            return
-        rtt_us = self.rtt_us if life.seq % _RTT_EACH == 0 else None
-        self._send(Heartbeat(life.engine_id, life.seq, life.busy, rtt_us))
+        life, rhythm = self.life, self._rhythm
+        life.seq = seq = life.seq + 1
+        if rhythm.ack and self._sent is None and seq % rhythm.ack == 0:
+            self._sent = seq, now
+        busy = None if rhythm.is_plain else life.busy
+        rtt_us = self.rtt_us if seq % _RTT_EACH == 0 and not rhythm.is_plain else None
+        if busy is None and rtt_us is None:
+            # As `encode` would, at a tenth of its cost.
+            self._owed += f"HeartBeat:{life.engine_id}:{seq}\n".encode("ascii")
+        else:
+            self._send(Heartbeat(life.engine_id, seq, busy, rtt_us))

@@ -26,9 +26,10 @@ from attrs import define, field
 from brokerproto.broker import Broker
 from brokerproto.broker_session import BrokerSession
 from brokerproto.engine import Engine
-from brokerproto.engine_session import EngineSession, Life
+from brokerproto.engine_session import EngineSession
 from brokerproto.errors import DrainingError
 from brokerproto.fleet import Origin
+from brokerproto.life import Life
 from brokerproto.messages import Unknown, Unusable
 from brokerproto.stats import Stats
 from brokerproto.terms import Limits

@@ -10,8 +10,9 @@ from zlib import crc32
 
 from attrs import define, field
 
-from brokerproto.engine_session import EngineEvent, EngineSession, Life, Wishes
+from brokerproto.engine_session import EngineEvent, EngineSession
 from brokerproto.framing import LIMIT_REGISTERED
+from brokerproto.life import Life, Wishes
 from brokerproto.messages import Bye, DoWork, Heartbeat, NewEngine, Report, Unknown
 from brokerproto.states import EngineState
 from brokerproto.wire import decode
@@ -131,7 +132,7 @@ def _wait(session: EngineSession, until: float, listener: _Listener) -> float:
         due = session.due
         if due > until:
             break
-        now = max(due, session.opened_at)
+        now = due
         session.tick(now)
         assert session.due > now, "due again at once: its owner would never come to rest"
         listener.listen(session)

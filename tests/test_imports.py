@@ -23,6 +23,7 @@ FLOORS: list[set[str]] = [
     {"labels"},
     {"wire", "account", "liveness"},
     {"states", "terms", "retry", "brake", "pacing", "outgoing"},
+    {"life", "rhythm"},
     {"broker_session", "engine_session"},
     {"fleet", "commands", "worklist"},
     {"ownership", "admission", "flow"},

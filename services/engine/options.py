@@ -9,9 +9,9 @@ from collections import Counter
 from attrs import evolve
 from twisted.python import usage
 
-from brokerproto.engine_session import Wishes
 from brokerproto.errors import LocalProtocolError
 from brokerproto.grammar import ID, LABEL_NAME, LABEL_VALUE
+from brokerproto.life import Wishes
 from brokerproto.terms import MAX_INTERVAL
 from services.engine.work import WORK_NAMES
 from services.program import options as program_options

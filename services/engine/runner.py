@@ -21,9 +21,10 @@ from zope.interface import implementer
 
 from brokerproto.engine import Engine, EngineObserver
 from brokerproto.engine_protocol import EngineProtocol
-from brokerproto.engine_session import SENT_AWAY, EngineSession, Life, Wishes
+from brokerproto.engine_session import SENT_AWAY, EngineSession
 from brokerproto.errors import BrokerError, ProtocolError
 from brokerproto.framing import Framing
+from brokerproto.life import Life, Wishes
 from brokerproto.messages import Success
 from brokerproto.retry import LAST_TRY, RetryPolicy
 from services.engine.work import Work, WorkFailed

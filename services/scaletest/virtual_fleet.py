@@ -8,7 +8,7 @@ from typing import Any
 from attrs import define, field
 from twisted.internet.defer import Deferred, gatherResults
 
-from brokerproto.engine_session import Wishes
+from brokerproto.life import Wishes
 from brokerproto.messages import Success
 from services.engine.runner import Dialler, Runner
 from services.engine.service import reborn_after

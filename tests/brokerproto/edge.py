@@ -15,8 +15,8 @@ from twisted.python.failure import Failure
 from brokerproto.broker import Broker
 from brokerproto.engine import Engine, EngineObserver
 from brokerproto.engine_protocol import EngineFactory
-from brokerproto.engine_session import Life
 from brokerproto.framing import Framing
+from brokerproto.life import Life
 from brokerproto.observer import Observer
 from brokerproto.protocol import BrokerFactory, BrokerProtocol
 from brokerproto.terms import Limits

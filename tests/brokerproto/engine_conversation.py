@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
-from brokerproto.engine_session import EngineEvent, EngineSession, Life, Wishes
+from brokerproto.engine_session import EngineEvent, EngineSession
+from brokerproto.life import Life, Wishes
 from tests.brokerproto.drawn import Drawn
 
 GRANTED = "SUCCESS:Registered:v=1;interval=10;timeout=40;ack=1;herd=1"

@@ -15,7 +15,8 @@ from attrs import define, field
 
 from brokerproto.broker import Broker
 from brokerproto.engine import Engine, EngineObserver
-from brokerproto.engine_session import EngineSession, Life, Wishes
+from brokerproto.engine_session import EngineSession
+from brokerproto.life import Life, Wishes
 from brokerproto.messages import Success
 from brokerproto.retry import RetryPolicy
 from brokerproto.terms import Limits

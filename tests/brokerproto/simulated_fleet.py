@@ -9,7 +9,7 @@ from attrs import define, field
 
 from brokerproto.broker import Broker
 from brokerproto.engine import Engine
-from brokerproto.engine_session import Life
+from brokerproto.life import Life
 from brokerproto.stats import Stats
 from brokerproto.terms import Limits
 from brokerproto.testing import ManualClock, RecordingObserver, RecordingWorker, Wire

@@ -7,8 +7,8 @@ import pytest
 from brokerproto.broker import Broker
 from brokerproto.commands import Command, Key, Step, Verb
 from brokerproto.engine import Engine
-from brokerproto.engine_session import Life
 from brokerproto.errors import KeyReusedError
+from brokerproto.life import Life
 from brokerproto.observer import Observer
 from brokerproto.testing import ManualClock, RecordingObserver, RecordingWorker, Wire
 from tests.brokerproto.broker_bench import Bench

@@ -16,8 +16,8 @@ from hypothesis.stateful import (
 from brokerproto.broker_session import BrokerSession
 from brokerproto.commands import Verb
 from brokerproto.engine import Engine
-from brokerproto.engine_session import Life, Wishes
 from brokerproto.fleet import Origin
+from brokerproto.life import Life, Wishes
 from brokerproto.terms import Limits
 from brokerproto.testing import (
     ManualClock,

@@ -9,7 +9,7 @@ import pytest
 
 from brokerproto.broker import Broker
 from brokerproto.engine import Engine
-from brokerproto.engine_session import Life
+from brokerproto.life import Life
 from brokerproto.terms import Limits
 from brokerproto.testing import ManualClock, RecordingObserver, RecordingWorker, Wire
 from tests.brokerproto.broker_bench import Bench

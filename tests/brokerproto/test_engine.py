@@ -9,8 +9,9 @@ from attrs import define, field
 
 from brokerproto.commands import WORK_WAITING
 from brokerproto.engine import Engine, EngineObserver
-from brokerproto.engine_session import EngineSession, Life, Wishes
+from brokerproto.engine_session import EngineSession
 from brokerproto.errors import LocalProtocolError, RefusedError
+from brokerproto.life import Life, Wishes
 from brokerproto.messages import Success
 from brokerproto.testing import ManualClock, RecordingCarrier, RecordingWorker
 from tests.brokerproto.drawn import Drawn

@@ -15,7 +15,7 @@ from hypothesis.stateful import (
 )
 
 from brokerproto.engine import Engine
-from brokerproto.engine_session import Life
+from brokerproto.life import Life
 from brokerproto.testing import ManualClock, RecordingCarrier, RecordingWorker
 from tests.brokerproto.engine_conversation import GRANTED
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from brokerproto.engine_session import SUCCESS_DEADLINE, Life, Wishes
+from brokerproto.engine_session import SUCCESS_DEADLINE
 from brokerproto.errors import BadFrameError, HandshakeTimeoutError, SilentBrokerError
+from brokerproto.life import Life, Wishes
 from brokerproto.messages import Success
 from brokerproto.states import EngineState
 from tests.brokerproto.drawn import Drawn

@@ -6,7 +6,6 @@ import math
 
 import pytest
 
-from brokerproto.engine_session import Life
 from brokerproto.errors import (
     AuthRequiredError,
     BadFrameError,
@@ -14,6 +13,7 @@ from brokerproto.errors import (
     RefusedError,
     VersionError,
 )
+from brokerproto.life import Life
 from brokerproto.messages import DoWork, GoAway, Kill, Unusable
 from brokerproto.states import EngineState
 from tests.brokerproto.drawn import Drawn

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brokerproto.engine_session import EngineSession, Life
+from brokerproto.engine_session import EngineSession
 from brokerproto.errors import AuthRequiredError, BadFrameError, ProtocolError, RefusedError
+from brokerproto.life import Life
 from brokerproto.states import EngineState
 from tests.brokerproto.engine_conversation import GRANTED
 from tests.brokerproto.strategies import frames_of, segments, spoilt

@@ -15,8 +15,9 @@ from hypothesis.stateful import (
     rule,
 )
 
-from brokerproto.engine_session import EngineSession, Life
+from brokerproto.engine_session import EngineSession
 from brokerproto.errors import BadFrameError, RefusedError, SilentBrokerError
+from brokerproto.life import Life
 from brokerproto.messages import Report
 
 # Exact in binary: the run lands on deadlines, not only near them.

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from brokerproto.broker import Broker
 from brokerproto.commands import Step
 from brokerproto.engine import Engine
-from brokerproto.engine_session import Life
+from brokerproto.life import Life
 from brokerproto.testing import ManualClock, RecordingObserver, RecordingWorker, Wire
 from tests.brokerproto.broker_bench import Bench, Caller
 from tests.brokerproto.contention import LIFE, OTHER, account_of, hello, lives, token_in

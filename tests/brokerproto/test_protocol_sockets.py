@@ -19,8 +19,8 @@ from twisted.python.failure import Failure
 from brokerproto.broker import Broker
 from brokerproto.engine import Engine
 from brokerproto.engine_protocol import EngineFactory
-from brokerproto.engine_session import Life
 from brokerproto.errors import HeartbeatTimeoutError
+from brokerproto.life import Life
 from brokerproto.protocol import BrokerFactory
 from brokerproto.terms import Limits
 from brokerproto.testing import RecordingObserver, RecordingWorker

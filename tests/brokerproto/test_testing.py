@@ -16,9 +16,9 @@ import brokerproto.testing
 from brokerproto.broker import Broker
 from brokerproto.carrier import Carrier
 from brokerproto.engine import Engine, Worker
-from brokerproto.engine_session import Life
 from brokerproto.errors import DrainingError
 from brokerproto.fleet import Origin
+from brokerproto.life import Life
 from brokerproto.observer import Observer
 from brokerproto.terms import Limits
 from brokerproto.testing import (

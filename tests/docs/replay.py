@@ -18,9 +18,10 @@ from brokerproto.broker_session import BrokerSession
 from brokerproto.commands import Verb
 from brokerproto.drain import Drain
 from brokerproto.engine import Engine
-from brokerproto.engine_session import EngineSession, Life, Wishes
+from brokerproto.engine_session import EngineSession
 from brokerproto.errors import DrainingError
 from brokerproto.fleet import Origin
+from brokerproto.life import Life, Wishes
 from brokerproto.messages import NewEngine
 from brokerproto.testing import ManualClock, RecordingCarrier, RecordingWorker
 from brokerproto.wire import decode

@@ -17,6 +17,7 @@ from brokerproto import (
     fleet,
     framing,
     labels,
+    life,
     messages,
     ownership,
     wire,
@@ -232,7 +233,7 @@ def test_room_for_labels_is_that_of_the_longest_hello() -> None:
     told = re.search(r"The longest id leaves (\d+)", PAGE.section("Labels").text)
     assert told is not None
     spare = int(told[1])
-    wishes = engine_session.Wishes(interval=300, ack=MAX_NUMBER)
+    wishes = life.Wishes(interval=300, ack=MAX_NUMBER)
     longest = "label-" + "n" * 26 + "=" + "v" * 256
     rest = spare - 2 * len(";" + longest) - len(";label-n=")
     for extra in (0, 1):
@@ -338,7 +339,7 @@ def test_limits_are_those_of_the_code() -> None:
         fleet.ENDS_KEPT,
         commands.COMMANDS_KEPT,
         commands.WORK_WAITING,
-        engine_session.REPORTS_KEPT,
+        life.REPORTS_KEPT,
         engine_session.SUCCESS_DEADLINE,
     ]
     assert f"{LAST_TRY:.0f} s, once" in PAGE.section("Reconnecting").text

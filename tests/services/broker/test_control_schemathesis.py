@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import LoopingCall, deferLater
 
 from brokerproto.broker import Broker
-from brokerproto.engine_session import Wishes
+from brokerproto.life import Wishes
 from brokerproto.protocol import BrokerFactory
 from brokerproto.terms import Limits
 from services.broker.control import control_site

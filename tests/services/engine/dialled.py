@@ -14,7 +14,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from brokerproto.engine_session import Wishes
+from brokerproto.life import Wishes
 from brokerproto.messages import Success
 from services.engine.runner import Dialler, Runner
 

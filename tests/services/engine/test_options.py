@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from twisted.internet.testing import MemoryReactorClock
 
-from brokerproto.engine_session import Life, Wishes
 from brokerproto.grammar import ID
+from brokerproto.life import Life, Wishes
 from brokerproto.wire import decode, encode
 from services.engine.options import Options
 from services.engine.plugin import engine_program

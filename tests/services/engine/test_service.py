@@ -13,8 +13,8 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import LogEvent, capturedLogs, formatEvent
 
 from brokerproto.broker import Broker
-from brokerproto.engine_session import Wishes
 from brokerproto.errors import DialError
+from brokerproto.life import Wishes
 from brokerproto.protocol import BrokerFactory
 from brokerproto.terms import Limits
 from services.engine.options import Options

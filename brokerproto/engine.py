@@ -16,7 +16,7 @@ from attrs import define, field
 
 from brokerproto.carrier import Carrier
 from brokerproto.commands import WORK_WAITING
-from brokerproto.engine_session import EngineEvent, EngineSession
+from brokerproto.engine_session import ALL_DONE, EngineEvent, EngineSession
 from brokerproto.errors import LocalProtocolError
 from brokerproto.framing import Framing
 from brokerproto.life import Life, Wishes
@@ -86,10 +86,20 @@ class EngineRules:
         """The status that a KILL asked for; None before there was one."""
         return None if self._duty is None else self._duty.exit_code
 
-    def receive_data(self, data: bytes) -> None:
-        """Take what the connection delivered; what is owed then waits in the session."""
-        if self.session is not None:
-            self._follow(self.session.receive_data(data, self._now()))
+    def receive_data(self, data: bytes) -> bool:
+        """Take what the connection delivered; what is owed then waits in the session.
+
+        Returns:
+            Whether its carrier has anything to settle.
+        """
+        session = self.session
+        if session is None:
+            return False
+        events = session.receive_data(data, self._now())
+        if events is ALL_DONE:
+            return False
+        self._follow(events)
+        return True
 
     def lose(self) -> None:
         """Take note that the connection is gone."""

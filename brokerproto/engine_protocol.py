@@ -152,8 +152,8 @@ class EngineProtocol(EngineCarrying):
 
     def dataReceived(self, data: bytes) -> None:
         """Bring the engine what came."""
-        self._engine.receive_data(data)
-        self.settle()
+        if self._engine.receive_data(data):
+            self.settle()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Tell the engine that its connection is gone."""

@@ -47,7 +47,7 @@ from brokerproto.states import ENGINE_TRANSITIONS, EngineState, Move
 from brokerproto.terms import MAX_INTERVAL
 from brokerproto.wire import decode, encode, verb_of
 
-__all__ = ["SENT_AWAY", "SUCCESS_DEADLINE", "EngineEvent", "EngineSession"]
+__all__ = ["ALL_DONE", "SENT_AWAY", "SUCCESS_DEADLINE", "EngineEvent", "EngineSession"]
 
 SUCCESS_DEADLINE = 30.0
 """Seconds from connecting to SUCCESS; later, the attempt has failed."""
@@ -57,11 +57,14 @@ SENT_AWAY = "goaway"
 
 _PING_WINDOW = 0.25
 _RTT_EACH = 6
-_NOTHING: Sequence[EngineEvent] = ()
 _OPEN = EngineState.OPEN
 
 EngineEvent = Union[Success, DoWork, Kill, Unusable, GoAway]
 """What `EngineSession.receive_data` returns; acks and pings are the session's own."""
+
+ALL_DONE: Sequence[EngineEvent] = ()
+"""What it returns where nothing came but the ACK that was awaited: nothing is owed for it, and
+nothing is due sooner."""
 
 
 @define(eq=False, weakref_slot=False)
@@ -183,7 +186,7 @@ class EngineSession:
         if self._is_expected_ack(data):
             self._unheard = 0
             self._acknowledged(self.life.seq, now)
-            return _NOTHING
+            return ALL_DONE
         events: list[EngineEvent] = []
         if self.is_over:
             return events

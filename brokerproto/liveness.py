@@ -105,6 +105,8 @@ class DetectorClock:
 
 T = TypeVar("T")
 
+_NEAR = 64
+
 
 class DeadlineRing(Generic[T]):
     """Many deadlines, in buckets one tick wide; no timer for each.
@@ -113,12 +115,16 @@ class DeadlineRing(Generic[T]):
     whose time is not before its deadline rounded up to a tick. Nothing is ever removed
     early: whoever takes a due item asks it whether the deadline still holds, and puts
     it back where it does not.
+
+    Args:
+        tick: Seconds; how wide a bucket is.
+        now: The time; nothing is due before it.
     """
 
-    def __init__(self, tick: float) -> None:
+    def __init__(self, tick: float, now: float = 0.0) -> None:
         self._tick = tick
         self._buckets: dict[int, list[T]] = {}
-        self._swept = -1
+        self._swept = math.floor(now / tick) - 1
 
     def __len__(self) -> int:
         return sum(map(len, self._buckets.values()))
@@ -147,6 +153,14 @@ class DeadlineRing(Generic[T]):
                 taken.append(bucket)
         for bucket in taken:
             yield from bucket
+
+    def next_due(self) -> float:
+        """Give the time of the first sweep that would take something; infinity for none."""
+        # Where there are many, one of the next buckets is not empty.
+        for index in range(self._swept + 1, self._swept + 1 + _NEAR):
+            if index in self._buckets:
+                return index * self._tick
+        return min(self._buckets, default=math.inf) * self._tick
 
 
 class Watched(Protocol):

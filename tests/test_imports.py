@@ -30,7 +30,7 @@ FLOORS: list[set[str]] = [
     {"observer", "engine", "ledger", "selection", "stats"},
     {"dispatch", "drain", "registrar", "judge"},
     {"broker"},
-    {"carrying"},
+    {"carrying", "wheel"},
     {"engine_protocol"},
     {"protocol", "testing", "orders"},
 ]
@@ -38,6 +38,7 @@ MAY_IMPORT_TWISTED = {
     "brokerproto.carrying",
     "brokerproto.engine_protocol",
     "brokerproto.protocol",
+    "brokerproto.wheel",
 }
 
 

@@ -8,8 +8,9 @@ from typing import Any
 from twisted.application.service import IService, MultiService
 
 from brokerproto.errors import TransportError
+from services.engine.dialler import Dialler
 from services.engine.options import Options
-from services.engine.runner import Dialler, Runner
+from services.engine.runner import Crew, Runner
 from services.engine.service import EngineService, reborn_after
 from services.engine.work import work_for
 from services.program.open_files import raise_open_files
@@ -40,21 +41,17 @@ def engine_program(reactor: Any, options: Options) -> ProgramService:
         endpoint = transport.client_endpoint(reactor, uri)
     except TransportError as error:
         fail(Options.program, str(error))
-    dialler = Dialler(reactor, endpoint, transport.framing)
     random = Random()  # noqa: S311 - it spreads heartbeats and retries, no secret
     service = EngineService(reactor, program.exit_status, str(uri))
-    for engine_id in options.ids:
-        service.runners.append(
-            Runner(
-                engine_id,
-                dialler,
-                work_for(options["work"], reactor),
-                options.wishes,
-                service,
-                (lambda deaths: reborn_after(deaths, random)) if options.respawns else None,
-                random,
-            )
-        )
+    crew = Crew(
+        Dialler(reactor, [endpoint], transport.framing),
+        lambda: work_for(options["work"], reactor),
+        options.wishes,
+        service,
+        (lambda deaths: reborn_after(deaths, random)) if options.respawns else None,
+        random,
+    )
+    service.runners.extend(Runner(engine_id, crew) for engine_id in options.ids)
     MultiService.addService(program, service)
     return program
 

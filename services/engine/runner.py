@@ -1,7 +1,8 @@
 """One engine and its connections, one after the other: connect, retry, come back.
 
-When to try again is `brokerproto.retry.RetryPolicy`'s to say; Twisted's ClientService
-does the trying.
+When to try again is `brokerproto.retry.RetryPolicy`'s to say. There may be thousands in
+a process, so that all an engine has stands in four objects while it beats: this one, its
+life, its session and its connection.
 """
 
 from __future__ import annotations
@@ -12,25 +13,26 @@ from random import Random
 from typing import Any, Protocol
 
 from attrs import define, field
-from twisted.application.internet import ClientService
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall, IProtocolFactory, IReactorTime
+from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from brokerproto.engine import Engine, EngineObserver
-from brokerproto.engine_protocol import EngineProtocol
-from brokerproto.engine_session import SENT_AWAY, EngineSession
+from brokerproto.engine import EngineRules
+from brokerproto.engine_protocol import EngineCarrying
+from brokerproto.engine_session import ALL_DONE, SENT_AWAY, EngineSession
 from brokerproto.errors import BrokerError, ProtocolError
-from brokerproto.framing import Framing
 from brokerproto.life import Life, Wishes
 from brokerproto.messages import Success
-from brokerproto.retry import LAST_TRY, RetryPolicy
+from brokerproto.retry import RetryPolicy
+from brokerproto.ticker import Ticker
+from services.engine.dialler import Dialler
 from services.engine.work import Work, WorkFailed
 from transports.tcp import set_user_timeout
 
-__all__ = ["LONG_LIFE", "Dialler", "Journal", "Runner"]
+__all__ = ["LONG_LIFE", "Crew", "Journal", "Runner"]
 
 _UNACKNOWLEDGED_INTERVALS = 2.5
 
@@ -57,31 +59,50 @@ class Journal(Protocol):
 
 
 @define(eq=False)
+class Crew:
+    """What many engines have in common.
+
+    Attributes:
+        dialler: How to reach the broker.
+        work: Makes what does an engine's work, when there is some.
+        wishes: What to ask of the broker.
+        journal: Hears of every change of state.
+        reborn_after: After so many deaths of one of them in short succession: seconds to
+            wait before its next life. None where each has only one.
+        random: Draws phases and waits.
+    """
+
+    dialler: Dialler
+    work: Callable[[], Work]
+    wishes: Wishes
+    journal: Journal
+    reborn_after: Callable[[int], float] | None = None
+    random: Random = field(factory=Random)
+
+
+@define(eq=False, weakref_slot=False)
 class _Hands:
-    """Lets an engine's work be done by a `Work`."""
+    """Has an engine's work done by a `Work`."""
 
     runner: Runner
     work: Work
     _running: Deferred[None] | None = field(init=False, default=None)
 
     def start(self, ms: int) -> None:
-        engine = self.runner.engine
         running = self._running = self.work.start(ms)
 
         def over(result: Failure | None) -> None:
             # Work that was stopped has been reported already.
             if self._running is running:
                 self._running = None
-                engine.worked(_reason_of(result))
+                self.runner.worked(_reason_of(result))
+                self.runner.rest()
 
         running.addBoth(over)
 
     def stop(self) -> None:
         self._running = None
         self.work.stop()
-
-    def exit(self, code: int) -> None:
-        self.runner.killed(code)
 
 
 def _reason_of(result: Failure | None) -> str | None:
@@ -93,159 +114,272 @@ def _reason_of(result: Failure | None) -> str | None:
     return "internal"
 
 
-@define(eq=False, slots=False)
-class Runner(EngineObserver):
+@define(eq=False, weakref_slot=False)
+class _Past:
+    """What an engine remembers that has not just beaten ever since it was started."""
+
+    policy: RetryPolicy
+    sent: int = 0
+    untold: int = 0
+    deaths: int = 0
+    born_at: float = 0.0
+    hands: _Hands | None = None
+    is_stopping: bool = False
+    gone: Deferred[None] | None = None
+
+
+@implementer(IProtocolFactory)
+class Runner(EngineCarrying, EngineRules):
     """Keeps one engine connected, from one life to the next.
+
+    It is the protocol of its connections, one after the other, and makes it for them too.
 
     Args:
         engine_id: Its id, in every life.
-        dialler: How to reach the broker.
-        work: What does its work.
-        wishes: What to ask of the broker.
-        journal: Hears of every change of state.
-        reborn_after: After so many deaths in short succession: seconds to wait before the
-            next life. None where it has only one.
+        crew: What it shares with others.
 
     Attributes:
-        engine: The present life.
-        sent: Heartbeats sent in earlier lives.
-        untold: How many of these no ACK has settled.
+        life: The present life.
+        session: The present conversation; None while it is not connected.
     """
 
-    engine_id: str
-    dialler: Dialler
-    work: Work
-    wishes: Wishes
-    journal: Journal
-    reborn_after: Callable[[int], float] | None = None
-    random: Random = field(factory=Random)
-    engine: Engine = field(init=False)
-    sent: int = field(init=False, default=0)
-    untold: int = field(init=False, default=0)
-    _policy: RetryPolicy = field(init=False)
-    _client: ClientService = field(init=False)
-    _protocol: EngineProtocol | None = field(init=False, default=None)
-    _stopping: bool = field(init=False, default=False)
-    _born_at: float = field(init=False, default=0.0)
-    _deaths: int = field(init=False, default=0)
-    _pause: float | None = field(init=False, default=None)
+    # `_cut_off` is what is to come: the end of a wait or of an attempt; or, as for every
+    # protocol, of the time that the last words have.
+    __slots__ = ("_cut_off", "_past", "alarm", "crew", "transport")
 
-    def __attrs_post_init__(self) -> None:
-        self._be_born()
-        self._policy = RetryPolicy(self.random)
-        self._client = self.dialler.client(self)
+    _cut_off: Any
+
+    def __init__(self, engine_id: str, crew: Crew) -> None:
+        self.crew = crew
+        super().__init__(_new_life(engine_id))
+        self.transport = self.alarm = self._cut_off = None
+        self._past: _Past | None = None
+
+    @property
+    def engine_id(self) -> str:
+        """Its id."""
+        return self.life.engine_id
 
     def start(self) -> None:
         """Connect, and keep connected."""
-        self._client.startService()
+        self._dial()
 
     def stop(self) -> Deferred[None]:
         """Say Bye and stay away; fires when the connection is gone."""
-        self._stopping = True
-        self.engine.leave("stopped")
-        stopped: Deferred[None] = self._client.stopService()
-        return stopped
+        self._own().is_stopping = True
+        self.leave("stopped")
+        return self._see_off("loseConnection")
 
     def die(self) -> Deferred[None]:
         """Vanish, as a process that is killed does; fires when the connection is gone."""
-        self._stopping = True
-        self.work.stop()
-        self.hang_up()
-        stopped: Deferred[None] = self._client.stopService()
-        return stopped
+        past = self._own()
+        past.is_stopping = True
+        if past.hands is not None:
+            past.hands.stop()
+        return self._see_off("abortConnection")
 
     def hang_up(self) -> None:
         """Abort the connection, where there is one."""
-        transport: Any = None if self._protocol is None else self._protocol.transport
-        if transport is not None:
-            transport.abortConnection()
+        if self.transport is not None:
+            self.transport.abortConnection()
+
+    @property
+    def is_registered(self) -> bool:
+        """Whether it believes that it is."""
+        return self.session is not None and self.session.is_open
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether it is not known yet what comes of its attempt to register."""
+        if self.session is None:
+            return isinstance(self._cut_off, Deferred)
+        return self.session.registered_at is None and not self.session.is_over
 
     @property
     def heartbeats_sent(self) -> int:
         """Heartbeats sent in all lives."""
-        return self.sent + self.engine.life.seq
+        return self.life.seq + (0 if self._past is None else self._past.sent)
 
     @property
     def heartbeats_untold(self) -> int:
         """Heartbeats of all lives that no ACK has settled; their brokers may know of them."""
-        return self.untold + self.engine.life.seq - self.engine.life.settled
+        untold = 0 if self._past is None else self._past.untold
+        return untold + self.life.seq - self.life.settled
 
-    def make_protocol(self, framing: Framing) -> EngineProtocol:
-        """Make the protocol of the next connection."""
-        self._protocol = EngineProtocol(self.engine, self.dialler.reactor, framing)
-        return self._protocol
+    def rest(self) -> None:
+        """Forget what did the work, where there is no more of it."""
+        if self._past is not None and self._duty is None:
+            self._past.hands = None
 
-    def registered(self, engine: Engine, success: Success) -> None:
-        """See `EngineObserver`."""
-        self._policy.registered(success)
-        session = engine.session
-        if session is not None and self._protocol is not None:
-            set_user_timeout(self._protocol.transport, _UNACKNOWLEDGED_INTERVALS * session.interval)
-        self.journal.registered(self, success)
+    # As a protocol.
 
-    def ended(self, engine: Engine, session: EngineSession) -> None:
-        """See `EngineObserver`."""
-        self._protocol = None
-        if self._stopping or engine.exit_code is not None:
+    @property
+    def reactor(self) -> IReactorTime:
+        """Its clock."""
+        reactor: IReactorTime = self.crew.dialler.reactor
+        return reactor
+
+    @property
+    def ticker(self) -> Ticker:
+        """The wheel that it is on."""
+        return self.crew.dialler.wheel
+
+    def makeConnection(self, transport: Any) -> None:
+        """Open a session and say the hello."""
+        self._cut_off = None
+        self.transport = transport
+        if self._past is not None and self._past.is_stopping:
+            # It had been given up too late.
+            transport.abortConnection()
+            return
+        crew = self.crew
+        self.session = EngineSession(
+            self.life, self._now(), crew.random, crew.wishes, crew.dialler.framing
+        )
+        self.settle()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Follow what came."""
+        session = self.session
+        if session is not None:
+            events = session.receive_data(data, self._now())
+            if events is not ALL_DONE:
+                self._follow(events)
+                self.settle()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Plan the next connection, unless this was the last one."""
+        super().connectionLost(reason)
+        self.lose()
+        past = self._past
+        if past is not None and past.gone is not None:
+            gone, past.gone = past.gone, None
+            gone.callback(None)
+
+    # As its factory.
+
+    def buildProtocol(self, addr: object) -> Runner:
+        """Give the protocol of the next connection."""
+        return self
+
+    def doStart(self) -> None:
+        """See `IProtocolFactory`."""
+
+    def doStop(self) -> None:
+        """See `IProtocolFactory`."""
+
+    # As an engine.
+
+    def _now(self) -> float:
+        seconds: float = self.crew.dialler.reactor.seconds()
+        return seconds
+
+    def _settle(self) -> None:
+        self.settle()
+
+    def _work(self, ms: int) -> None:
+        past = self._own()
+        if past.hands is None:
+            past.hands = _Hands(self, self.crew.work())
+        past.hands.start(ms)
+
+    def _stop_work(self) -> None:
+        past = self._own()
+        if past.hands is not None:
+            past.hands.stop()
+
+    def _exit(self, code: int) -> None:
+        """Begin the next life, or stay away."""
+        past, crew = self._own(), self.crew
+        if crew.reborn_after is None:
+            past.is_stopping = True
+            crew.journal.killed(self, code, None)
+        elif not past.is_stopping:
+            now = self._now()
+            if now - past.born_at >= LONG_LIFE:
+                past.deaths = 0
+            past.deaths += 1
+            past.born_at = now
+            past.sent += self.life.seq
+            past.untold += self.life.seq - self.life.settled
+            self.life, self._duty = _new_life(self.engine_id), None
+            pause = crew.reborn_after(past.deaths)
+            self._dial_later(pause)
+            crew.journal.killed(self, code, pause)
+
+    def _tell_registered(self, success: Success) -> None:
+        if self.session is not None:
+            seconds = _UNACKNOWLEDGED_INTERVALS * self.session.interval
+            set_user_timeout(self.transport, seconds)
+        self.crew.journal.registered(self, success)
+
+    def _tell_ended(self, session: EngineSession) -> None:
+        past = self._own()
+        if past.is_stopping or self._cut_off is not None:
             return
         stable = 0.0
-        if session.registered_at is not None:
-            stable = (engine.seconds() - session.registered_at) / session.interval
+        if session.success is not None and session.registered_at is not None:
+            past.policy.registered(session.success)
+            stable = (self._now() - session.registered_at) / session.interval
         self._retry(session.failure, _end_of(session), stable)
 
-    def attempt_failed(self, error: BaseException | None) -> None:
-        """Take note that a connection could not be made."""
-        if not self._stopping:
+    # On the way to the next connection.
+
+    def _dial(self) -> None:
+        self._cut_off = None
+        if self._past is not None and self._past.is_stopping:
+            return
+        attempt = self.crew.dialler.connect(self)
+        if not attempt.called and self.transport is None:
+            self._cut_off = attempt
+        attempt.addErrback(self._failed)
+
+    def _dial_later(self, seconds: float) -> None:
+        self._cut_off = self.reactor.callLater(seconds, self._dial)
+
+    def _failed(self, failure: Failure) -> None:
+        if self.transport is not None or IDelayedCall.providedBy(self._cut_off):
+            # There was a connection all the same, and its end is what counts.
+            return
+        self._cut_off = None
+        if not self._own().is_stopping:
+            error = failure.value
             known = isinstance(error, BrokerError)
             self._retry(None, str(error) if known else f"{type(error).__name__}: {error}", 0.0)
 
-    def killed(self, code: int) -> None:
-        """Begin the next life, or stay away."""
-        if self.reborn_after is None:
-            self._stay_away()
-            self.journal.killed(self, code, None)
-        elif not self._stopping:
-            if self.dialler.reactor.seconds() - self._born_at >= LONG_LIFE:
-                self._deaths = 0
-            self._deaths += 1
-            self._pause = pause = self.reborn_after(self._deaths)
-            self._be_born()
-            self.journal.killed(self, code, pause)
-
-    def next_pause(self) -> float:
-        """Give the seconds until the next attempt."""
-        pause, self._pause = self._pause, None
-        return 0.0 if pause is None else pause
-
-    def _be_born(self) -> None:
-        if hasattr(self, "engine"):
-            self.sent += self.engine.life.seq
-            self.untold += self.engine.life.seq - self.engine.life.settled
-        self._born_at = self.dialler.reactor.seconds()
-        life = Life(self.engine_id, secrets.token_hex(8))
-        self.engine = Engine(
-            life,
-            _Hands(self, self.work),
-            self.dialler.reactor.seconds,
-            self.random,
-            self.wishes,
-            self,
-        )
-
-    def _stay_away(self) -> None:
-        self._stopping = True
-        self._pause = LAST_TRY
-        # In a later turn: the client is in the middle of losing its connection.
-        self.dialler.reactor.callLater(0, self._client.stopService)
-
-    def _retry(self, failure: ProtocolError | None, reason: str, stable: float) -> None:
-        pause = self._policy.ended(failure, stable)
+    def _retry(self, error: ProtocolError | None, reason: str, stable: float) -> None:
+        past = self._own()
+        pause = past.policy.ended(error, stable)
         if pause is None:
-            self._stay_away()
-            self.journal.gave_up(self, reason)
+            past.is_stopping = True
+            self.crew.journal.gave_up(self, reason)
             return
-        self._pause = pause
-        self.journal.lost(self, reason, pause)
+        self._dial_later(pause)
+        self.crew.journal.lost(self, reason, pause)
+
+    def _see_off(self, ending: str) -> Deferred[None]:
+        """End the connection, or what would lead to one; fires when all is over."""
+        if self.transport is not None:
+            past, gone = self._own(), Deferred[None]()
+            if past.gone is not None:
+                gone.addCallback(past.gone.callback)
+            past.gone = gone
+            getattr(self.transport, ending)()
+            return gone
+        coming, self._cut_off = self._cut_off, None
+        if coming is not None:
+            coming.cancel()
+        return succeed(None)
+
+    def _own(self) -> _Past:
+        if self._past is None:
+            self._past = _Past(RetryPolicy(self.crew.random))
+        return self._past
+
+
+def _new_life(engine_id: str) -> Life:
+    # 60 bits, of which the first is set: Python keeps such a number in the least of memory.
+    return Life(engine_id, f"{secrets.randbits(59) | 1 << 59:x}")
 
 
 def _end_of(session: EngineSession) -> str:
@@ -253,62 +387,3 @@ def _end_of(session: EngineSession) -> str:
         return str(session.failure)
     sent_away = session.left_for == SENT_AWAY
     return "the broker drains" if sent_away else "the connection was closed"
-
-
-@define(eq=False)
-class Dialler:
-    """How the engines of a process reach their broker.
-
-    Args:
-        reactor: Connects, and keeps time.
-        endpoint: Where the broker is.
-        framing: How the transport delivers frames.
-    """
-
-    reactor: Any
-    endpoint: IStreamClientEndpoint
-    framing: Framing = "lines"
-
-    def client(self, runner: Runner) -> ClientService:
-        """Make the service that keeps `runner` connected."""
-        return ClientService(
-            _Watched(self.endpoint, runner),
-            _Lives(runner, self.framing),
-            retryPolicy=lambda _attempts: runner.next_pause(),
-            clock=self.reactor,
-        )
-
-
-@implementer(IStreamClientEndpoint)
-@define(eq=False, repr=False)
-class _Watched:
-    """Tells a runner why it could not connect, which ClientService keeps to itself."""
-
-    _endpoint: IStreamClientEndpoint
-    _runner: Runner
-
-    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
-        return self._endpoint.connect(protocolFactory).addErrback(self._failed)
-
-    def _failed(self, failure: Failure) -> Failure:
-        self._runner.attempt_failed(failure.value)
-        return failure
-
-
-@implementer(IProtocolFactory)
-@define(eq=False)
-class _Lives:
-    """Makes the protocol of whichever life an engine has when it connects."""
-
-    _runner: Runner
-    _framing: Framing
-    noisy: bool = field(init=False, default=False)
-
-    def buildProtocol(self, addr: Any) -> EngineProtocol:
-        return self._runner.make_protocol(self._framing)
-
-    def doStart(self) -> None:
-        """Nothing: see `IProtocolFactory`."""
-
-    def doStop(self) -> None:
-        """Nothing: see `IProtocolFactory`."""

@@ -19,6 +19,13 @@ from services.program.start import CONFIGURATION_ERROR
 __all__ = ["EngineService", "reborn_after"]
 
 _SUMMARY_SECONDS = 1.0
+
+# Of its many engines a process connects so many in one turn of the reactor, and no more than
+# a broker has room for before they are registered.
+_AT_ONCE = 100
+_MOST_UNDER_WAY = 1000
+_BREATH = 0.01
+
 _SHORTEST_DEATH, _LONGEST_SHORT_DEATH, _LONGEST_DEATH = 1.0, 3.0, 30.0
 
 log = Logger()
@@ -54,43 +61,44 @@ class EngineService(Service):
     _exit_status: ExitStatus
     _broker: str
     runners: list[Runner] = field(init=False, factory=list)
-    _registered: set[Runner] = field(init=False, factory=set)
-    _away: set[Runner] = field(init=False, factory=set)
+    _away: int = field(init=False, default=0)
+    _started: int = field(init=False, default=0)
+    _under_way: list[Runner] = field(init=False, factory=list)
+    _starting: IDelayedCall | None = field(init=False, default=None)
     _reasons: dict[str, int] = field(init=False, factory=dict)
     _summary: IDelayedCall | None = field(init=False, default=None)
 
     def startService(self) -> None:
-        """Connect all engines."""
+        """Connect all engines, as fast as the broker registers them."""
         Service.startService(self)
-        for runner in self.runners:
-            runner.start()
+        self._started = 0
+        self._start_some()
 
     def stopService(self) -> Deferred[None]:
         """Have all engines say Bye; fires when their connections are gone."""
         Service.stopService(self)
-        if self._summary is not None:
-            self._summary.cancel()
-            self._summary = None
+        for call in self._summary, self._starting:
+            if call is not None:
+                call.cancel()
+        self._summary = self._starting = None
         stopped = gatherResults([runner.stop() for runner in self.runners])
         return stopped.addCallback(lambda _: self._farewell())
 
     def registered(self, runner: Runner, success: Success) -> None:
         """See `services.engine.runner.Journal`."""
-        self._registered.add(runner)
         if self._is_single:
             log.info(
                 "registered at {broker} as {engine}, epoch {epoch}; a heartbeat each {interval} s",
                 broker=self._broker,
                 engine=runner.engine_id,
                 epoch=success.epoch or 1,
-                interval=runner.engine.session.interval if runner.engine.session else None,
+                interval=runner.session.interval if runner.session else None,
             )
         else:
             self._changed()
 
     def lost(self, runner: Runner, reason: str, seconds: float) -> None:
         """See `services.engine.runner.Journal`."""
-        self._registered.discard(runner)
         if self._is_single:
             log.warn(
                 "not registered as {engine}: {reason}; next try in {seconds} s",
@@ -103,15 +111,13 @@ class EngineService(Service):
 
     def gave_up(self, runner: Runner, reason: str) -> None:
         """See `services.engine.runner.Journal`."""
-        self._registered.discard(runner)
-        self._away.add(runner)
+        self._away += 1
         log.error("{engine} stays away: {reason}", engine=runner.engine_id, reason=reason)
-        if len(self._away) == len(self.runners):
+        if self._away == len(self.runners):
             self._exit_status.end(CONFIGURATION_ERROR)
 
     def killed(self, runner: Runner, code: int, seconds: float | None) -> None:
         """See `services.engine.runner.Journal`."""
-        self._registered.discard(runner)
         if seconds is None:
             log.info("killed by the broker: exit status {code}", code=code)
             self._exit_status.end(code)
@@ -124,6 +130,20 @@ class EngineService(Service):
             )
         else:
             self._count(f"killed with {code}")
+
+    def _start_some(self) -> None:
+        self._starting = None
+        self._under_way = [runner for runner in self._under_way if runner.is_under_way]
+        room = min(_AT_ONCE, _MOST_UNDER_WAY - len(self._under_way))
+        some = self.runners[self._started : self._started + room]
+        self._started += len(some)
+        self._under_way += some
+        for runner in some:
+            runner.start()
+        if self._started < len(self.runners):
+            self._starting = self._reactor.callLater(_BREATH, self._start_some)
+        else:
+            self._under_way = []
 
     @property
     def _is_single(self) -> bool:
@@ -142,7 +162,7 @@ class EngineService(Service):
         reasons, self._reasons = self._reasons, {}
         log.info(
             "{registered} of {engines} engines registered at {broker}{lost}",
-            registered=len(self._registered),
+            registered=sum(runner.is_registered for runner in self.runners),
             engines=len(self.runners),
             broker=self._broker,
             lost="".join(f"; {n} x {reason}" for reason, n in reasons.items()),

@@ -10,7 +10,9 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from brokerproto.life import Wishes
 from brokerproto.messages import Success
-from services.engine.runner import Dialler, Runner
+from brokerproto.wheel import Wheel
+from services.engine.dialler import Dialler
+from services.engine.runner import Crew, Runner
 from services.engine.service import reborn_after
 from services.engine.work import work_for
 from transports import URI, transport_for
@@ -36,8 +38,7 @@ class VirtualEngine:
     @property
     def is_registered(self) -> bool:
         """Whether it believes that it is."""
-        session = self.runner.engine.session
-        return session is not None and session.is_open
+        return self.runner.is_registered
 
     def hang_up(self) -> None:
         """Have it lose its connection, as by a fault of its own machine."""
@@ -71,6 +72,10 @@ class VirtualFleet:
     interruptions: list[tuple[str, str]] = field(init=False, factory=list)
     sent: int = field(init=False, default=0)
     untold: int = field(init=False, default=0)
+    _wheel: Wheel = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._wheel = Wheel(self.reactor)
 
     def start(self, number: int, faults: Faults | None = None) -> VirtualEngine:
         """Start the engine of this number, as a new life.
@@ -84,15 +89,15 @@ class VirtualFleet:
         inner = transport_for(self.broker.scheme)
         transport = FaultTransport(inner, faults or Faults(), switch=switch)
         endpoint = transport.client_endpoint(self.reactor, self.broker)
-        runner = Runner(
-            engine_id,
-            Dialler(self.reactor, endpoint, transport.framing),
-            work_for("pretend", self.reactor),
+        crew = Crew(
+            Dialler(self.reactor, [endpoint], transport.framing, self._wheel),
+            lambda: work_for("pretend", self.reactor),
             Wishes(),
             self,
             lambda deaths: reborn_after(deaths, self.random),
             self.random,
         )
+        runner = Runner(engine_id, crew)
         engine = self.engines[engine_id] = VirtualEngine(engine_id, switch, runner)
         runner.start()
         return engine

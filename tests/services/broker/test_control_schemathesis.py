@@ -20,7 +20,8 @@ from brokerproto.life import Wishes
 from brokerproto.protocol import BrokerFactory
 from brokerproto.terms import Limits
 from services.broker.control import control_site
-from services.engine.runner import Dialler, Runner
+from services.engine.dialler import Dialler
+from services.engine.runner import Crew, Runner
 from tests.services.engine.dialled import RecordedJournal
 from transports import URI, transport_for
 
@@ -61,12 +62,14 @@ async def served(reactor: Any) -> AsyncIterator[tuple[Broker, int]]:
     runners = [
         Runner(
             f"engine-{n}",
-            Dialler(reactor, endpoint),
-            Quick(reactor),
-            Wishes(labels={"node": f"aks-{n % 2}"}),
-            RecordedJournal(),
-            lambda _deaths: 0.01,
-            Random(n),
+            Crew(
+                Dialler(reactor, [endpoint]),
+                lambda: Quick(reactor),
+                Wishes(labels={"node": f"aks-{n % 2}"}),
+                RecordedJournal(),
+                lambda _deaths: 0.01,
+                Random(n),
+            ),
         )
         for n in range(ENGINES)
     ]

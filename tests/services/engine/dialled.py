@@ -16,7 +16,8 @@ from zope.interface import implementer
 
 from brokerproto.life import Wishes
 from brokerproto.messages import Success
-from services.engine.runner import Dialler, Runner
+from services.engine.dialler import Dialler
+from services.engine.runner import Crew, Runner
 
 WELCOME = "SUCCESS:Registered:v=1;epoch=1;interval=10;timeout=40;ack=1;herd=4;boot=b0"
 
@@ -179,15 +180,15 @@ class Rig:
             assert reborn_after is not None
             return reborn_after
 
-        self.runner = Runner(
-            "e1",
-            Dialler(self.clock, self.endpoint),
-            self.work,
+        crew = Crew(
+            Dialler(self.clock, [self.endpoint]),
+            lambda: self.work,
             Wishes(),
             self.journal,
             None if reborn_after is None else reborn,
             random or Random(1),
         )
+        self.runner = Runner("e1", crew)
 
     def registered(self) -> Transport:
         """Let the attempt that waits succeed, and the broker welcome the engine."""

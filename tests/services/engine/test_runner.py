@@ -95,7 +95,7 @@ def test_stable_session_makes_the_next_wait_a_short_one_again() -> None:
         transport.say("ACK:0")
     transport.go()
     stable = rig.lost()[1]
-    assert rig.runner._policy.attempts == 1
+    assert rig.runner._own().policy.attempts == 1
     assert stable <= 4
 
 
@@ -266,7 +266,7 @@ def test_killed_engine_that_respawns_begins_a_new_life() -> None:
     rig = Rig(reborn_after=2.0)
     rig.runner.start()
     transport = rig.registered()
-    instance = rig.runner.engine.life.instance
+    instance = rig.runner.life.instance
     rig.advance(10)
     transport.say("ACK:1")
     rig.advance(11)
@@ -295,7 +295,7 @@ def test_engine_that_is_killed_while_it_stops_does_not_begin_again() -> None:
     rig = Rig(reborn_after=2.0)
     rig.runner.start()
     transport = rig.registered()
-    life = rig.runner.engine.life
+    life = rig.runner.life
     transport.say("KILL:3:command=b-1")
     gone: list[Any] = []
     rig.runner.stop().addCallback(gone.append)
@@ -303,7 +303,7 @@ def test_engine_that_is_killed_while_it_stops_does_not_begin_again() -> None:
     assert gone == [None]
     rig.advance(60)
     assert (rig.journal.take(), rig.deaths, len(rig.endpoint.attempts)) == ([], [], 1)
-    assert rig.runner.engine.life is life
+    assert rig.runner.life is life
     assert rig.clock.getDelayedCalls() == []
 
 

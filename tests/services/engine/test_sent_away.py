@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from brokerproto.wheel import SLOT
 from tests.services.engine.dialled import WELCOME, Rig, Transport
 from tests.uniformity import is_uniform
 
@@ -50,7 +51,7 @@ def test_broker_that_does_not_close_keeps_nobody() -> None:
     rig.runner.start()
     transport = welcomed(rig)
     transport.say("GOAWAY:0:reason=drain")
-    rig.advance(0)
+    rig.advance(SLOT)
     assert transport.take()[-1] == "Bye:reason=goaway"
     rig.advance(1)
     assert rig.lost()[0] == "the broker drains"
@@ -65,7 +66,7 @@ def test_short_session_that_a_drain_ends_does_not_make_the_next_wait_a_short_one
         rig.advance(0.2)
         transport.go()
         rig.advance(rig.lost()[1])
-    assert rig.runner._policy.attempts == 4
+    assert rig.runner._own().policy.attempts == 4
 
 
 def test_work_goes_on_and_is_reported_to_whoever_comes_next() -> None:
@@ -89,7 +90,7 @@ def test_work_goes_on_and_is_reported_to_whoever_comes_next() -> None:
     done, started = transport.take()
     assert done.startswith("Report:b-1:done:ms=")
     assert started == "Report:b-2:started"
-    assert f"instance={rig.runner.engine.life.instance}" in hello
+    assert f"instance={rig.runner.life.instance}" in hello
 
 
 def test_kill_before_the_slot_is_a_kill() -> None:

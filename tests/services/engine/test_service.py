@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from random import Random
 from typing import Any, cast
 
@@ -17,9 +18,11 @@ from brokerproto.errors import DialError
 from brokerproto.life import Wishes
 from brokerproto.protocol import BrokerFactory
 from brokerproto.terms import Limits
+from services.engine.dialler import Dialler
 from services.engine.options import Options
 from services.engine.plugin import engine_program
-from services.engine.runner import Dialler, Runner
+from services.engine.runner import Crew as Shared
+from services.engine.runner import Runner
 from services.engine.service import EngineService, reborn_after
 from services.program.exit_status import ExitStatus
 from tests.services.engine.dialled import Endpoint, RecordedWork, Transport
@@ -46,16 +49,15 @@ class Crew:
         self.endpoints = [Endpoint(self.clock) for _ in range(count)]
         self.works = [RecordedWork() for _ in range(count)]
         for number, endpoint in enumerate(self.endpoints):
-            runner = Runner(
-                f"e{number}",
-                Dialler(self.clock, endpoint),
-                self.works[number],
+            shared = Shared(
+                Dialler(self.clock, [endpoint]),
+                partial(self.works.__getitem__, number),
                 Wishes(),
                 self.service,
                 (lambda _deaths: 2.04) if respawns else None,
                 Random(number),
             )
-            self.service.runners.append(runner)
+            self.service.runners.append(Runner(f"e{number}", shared))
 
     def register(self) -> list[Transport]:
         """Let all attempts that wait succeed, and all engines be welcome."""

@@ -105,13 +105,13 @@ def test_what_dies_with_its_sender_is_counted_as_untold(world: World) -> None:
 
 
 def test_id_comes_back_as_another_life(world: World) -> None:
-    first = world.fleet.engines["v-4"].runner.engine.life.instance
+    first = world.fleet.engines["v-4"].runner.life.instance
     world.fleet.leave("v-4")
     world.pass_time(1)
     again = world.fleet.start(4)
     world.pass_time(1)
     assert again.is_registered
-    assert again.runner.engine.life.instance != first
+    assert again.runner.life.instance != first
 
 
 def test_only_who_loses_its_registration_is_interrupted(world: World) -> None:

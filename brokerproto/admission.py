@@ -38,6 +38,7 @@ class Admission:
         inside: How many connections are open, those on their way out included.
         unregistered: How many of them never registered.
         closed: Why nobody is let in any more; None while newcomers are.
+        pauses: How many times newcomers were left waiting outside.
         connections: Most connections at one time; whoever minds the process's open files
             may change it.
         is_short_of_memory: Whether newcomers are refused; for whoever minds the memory.
@@ -48,6 +49,7 @@ class Admission:
     inside: int = field(init=False, default=0)
     unregistered: int = field(init=False, default=0)
     closed: RemoteProtocolError | None = field(init=False, default=None)
+    pauses: int = field(init=False, default=0)
     connections: int = field(init=False)
     is_short_of_memory: bool = field(init=False, default=False)
     _pace: Pace | None = field(init=False, default=None)
@@ -76,6 +78,10 @@ class Admission:
         if self._pace is not None:
             room = min(room, self._pace.left(real_now))
         return max(0, room)
+
+    def paused(self) -> None:
+        """Take note that newcomers are left waiting from now on."""
+        self.pauses += 1
 
     @property
     def is_overrun(self) -> bool:

@@ -31,7 +31,6 @@ class Tally:
     reports: int = 0
     strange_reports: int = 0
     takeovers: Counter[str] = field(factory=Counter)
-    accepts_paused: int = 0
     rejected: Counter[int] = field(factory=Counter)
     wrong_protocol: Counter[str] = field(factory=Counter)
 
@@ -54,9 +53,15 @@ class Stats:
     number of heartbeats that all engines sent since they joined, less those on the way.
 
     Attributes:
+        draining: Whether it has sent its engines away.
         connections: Open connections.
+        unregistered: Those of them that never registered.
         registered: Registered engines.
         late: Registered engines that are late.
+        brake: Whether so many are late that the broker suspects itself.
+        brake_since: Monotonic seconds since when the brake is on; None while it is off.
+        brakes: How many times it went on.
+        evicted: Engines LOST whose LOST it had put off.
         opened: Connections ever accepted.
         closed: Connections gone.
         registrations: Registrations ever granted.
@@ -65,33 +70,33 @@ class Stats:
         probes: Holders of an id that were asked whether they are there.
         heartbeats: Heartbeats counted, each number once.
         missed: Numbers that never came.
-        repeated: Heartbeats whose number had been counted.
         gaps: Times that numbers were missing.
+        repeated: Heartbeats whose number had been counted.
         left: Engines that left on purpose.
         lost: Engines lost.
         causes: Ends by manner and cause, ``left:killed``, ``lost:timeout``.
         rejected: FAILED frames by code.
-        stale: Frames that came after an end.
-        unknown_verbs: Frames with a verb that no engine has, and that ended no session.
         wrong_protocol: Peers that spoke another protocol, by its name.
+        unknown_verbs: Frames with a verb that no engine has, and that ended no session.
+        stale: Frames that came after an end.
         reports: Reports taken.
         strange_reports: Reports that fitted no command.
-        lost_time: Seconds in which the broker did not run.
-        brake: Whether so many are late that the broker suspects itself.
-        brake_since: Monotonic seconds since when the brake is on; None while it is off.
-        brakes: How many times it went on.
-        evicted: Engines LOST whose LOST it had put off.
-        draining: Whether it has sent its engines away.
-        unregistered: Open connections that never registered.
+        reads_paused: Times that an engine sent too fast and was not read for a while.
         unread: Bytes that wait because engines do not read.
-        throttled: Times that an engine sent too fast and was not read for a while.
         accepts_paused: Times that connections were left waiting.
         short_of_memory: Whether newcomers are refused for want of memory.
+        lost_time: Seconds in which the broker did not run.
     """
 
+    draining: bool
     connections: int
+    unregistered: int
     registered: int
     late: int
+    brake: bool
+    brake_since: float | None
+    brakes: int
+    evicted: int
     opened: int
     closed: int
     registrations: int
@@ -99,28 +104,22 @@ class Stats:
     probes: int
     heartbeats: int
     missed: int
-    repeated: int
     gaps: int
+    repeated: int
     left: int
     lost: int
     causes: dict[str, int]
     rejected: dict[int, int]
-    stale: int
-    unknown_verbs: int
     wrong_protocol: dict[str, int]
+    unknown_verbs: int
+    stale: int
     reports: int
     strange_reports: int
-    lost_time: float
-    brake: bool
-    brake_since: float | None
-    brakes: int
-    evicted: int
-    draining: bool
-    unregistered: int
+    reads_paused: int
     unread: int
-    throttled: int
     accepts_paused: int
     short_of_memory: bool
+    lost_time: float
 
 
 def take_stock(
@@ -144,9 +143,15 @@ def take_stock(
     """
     totals = fleet.totals
     return Stats(
+        draining=draining,
         connections=admission.inside,
+        unregistered=admission.unregistered,
         registered=len(fleet),
         late=len(brake.detector.late),
+        brake=brake.is_on,
+        brake_since=brake.since,
+        brakes=brake.times,
+        evicted=brake.evicted,
         opened=tally.opened,
         closed=tally.closed,
         registrations=tally.registrations,
@@ -154,26 +159,20 @@ def take_stock(
         probes=tally.probes,
         heartbeats=totals.counted,
         missed=totals.missed,
-        repeated=totals.repeated,
         gaps=tally.gaps,
+        repeated=totals.repeated,
         left=fleet.count(Manner.LEFT),
         lost=fleet.count(Manner.LOST),
         causes={f"{manner.value}:{cause}": n for (manner, cause), n in fleet.causes.items()},
         rejected=dict(tally.rejected),
-        stale=tally.stale,
-        unknown_verbs=tally.unknown_verbs,
         wrong_protocol=dict(tally.wrong_protocol),
+        unknown_verbs=tally.unknown_verbs,
+        stale=tally.stale,
         reports=tally.reports,
         strange_reports=tally.strange_reports,
-        lost_time=brake.detector.clock.lost_time,
-        brake=brake.is_on,
-        brake_since=brake.since,
-        brakes=brake.times,
-        evicted=brake.evicted,
-        accepts_paused=tally.accepts_paused,
-        unregistered=admission.unregistered,
+        reads_paused=flow.frame_rate.pauses,
         unread=flow.backlog.size,
-        throttled=flow.frame_rate.pauses,
+        accepts_paused=admission.pauses,
         short_of_memory=admission.is_short_of_memory,
-        draining=draining,
+        lost_time=brake.detector.clock.lost_time,
     )

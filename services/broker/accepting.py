@@ -104,7 +104,7 @@ class Gate:
             self._opening = None
 
     def _close(self, seconds: float) -> None:
-        self.broker.tally.accepts_paused += 1
+        self.broker.admission.paused()
         for door in self._doors:
             door.close()
         self._opening = self._reactor.callLater(seconds, self._look)

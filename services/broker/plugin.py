@@ -17,7 +17,7 @@ from services.broker.accepting import Gate, GatedFactory
 from services.broker.doors import slowed
 from services.broker.options import Options
 from services.broker.reporting import LoggingObserver, report_failure
-from services.broker.resources import Places, ResourceWatch
+from services.broker.resources import Capacity, ResourceWatch
 from services.broker.service import BrokerService
 from services.program.open_files import raise_open_files
 from services.program.service import ProgramService
@@ -46,8 +46,8 @@ def broker_program(reactor: Any, options: Options) -> ProgramService:
     from services.broker.control import control_site
 
     program = ProgramService(reactor, options)
-    places = _places(options["max-connections"])
-    limits = options.limits(places.engines)
+    capacity = _capacity(options["max-connections"])
+    limits = options.limits(capacity.engines)
     broker = Broker(
         reactor.seconds, secrets.token_hex(4), limits, LoggingObserver(), failed=report_failure
     )
@@ -67,7 +67,7 @@ def broker_program(reactor: Any, options: Options) -> ProgramService:
         # Whoever named the address to listen on may use that name.
         extra_hosts=(*options["control-host"], options["control"].host),
         is_ready=lambda: service.is_ready,
-        connections=places.control,
+        connections=capacity.control,
         rate=options["control-rate"],
         health=program.health,
     )
@@ -107,10 +107,10 @@ def _as_given(failure: Failure, uri: URI) -> NoReturn:
     raise ListenError(str(uri), error.reason)
 
 
-def _places(wanted: int) -> Places:
+def _capacity(wanted: int) -> Capacity:
     """Raise the limit of open files, and give how many connections it leaves room for."""
     before, now = raise_open_files()
-    places = Places.within(now, wanted)
+    capacity = Capacity.within(now, wanted)
     if now < 0:
         log.info("open files: no limit; at most {connections} connections", connections=wanted)
     else:
@@ -118,6 +118,6 @@ def _places(wanted: int) -> Places:
             "open files: {now} (was {before}); at most {connections} connections",
             now=now,
             before=before,
-            connections=places.engines,
+            connections=capacity.engines,
         )
-    return places
+    return capacity

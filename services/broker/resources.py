@@ -18,7 +18,7 @@ from brokerproto.broker import Broker
 from services.program.memory import Memory, MemoryLimits
 from services.program.open_files import open_files
 
-__all__ = ["MOST_MEMORY", "Places", "ResourceWatch"]
+__all__ = ["MOST_MEMORY", "Capacity", "ResourceWatch"]
 
 MOST_MEMORY = 0.8
 """Part of the memory limit above which no newcomer is let in."""
@@ -37,8 +37,8 @@ log = Logger()
 
 
 @frozen
-class Places:
-    """How many connections there may be.
+class Capacity:
+    """How many connections the process has files for.
 
     Attributes:
         engines: Of engines.
@@ -49,7 +49,7 @@ class Places:
     control: int
 
     @classmethod
-    def within(cls, files: int, wanted: int) -> Places:
+    def within(cls, files: int, wanted: int) -> Capacity:
         """Divide what may be open.
 
         Args:
@@ -104,13 +104,13 @@ class ResourceWatch(Service):
 
     def _look_at_files(self) -> None:
         files = self._files()
-        places = Places.within(files, self._wanted).engines
-        if places != self.broker.admission.connections:
-            self.broker.admission.connections = places
+        connections = Capacity.within(files, self._wanted).engines
+        if connections != self.broker.admission.connections:
+            self.broker.admission.connections = connections
             log.warn(
                 "open files: {files} now; at most {connections} connections",
                 files=files,
-                connections=places,
+                connections=connections,
             )
 
     def _look_at_memory(self) -> None:

@@ -173,7 +173,7 @@ def test_who_sends_too_fast_is_not_read_for_a_while(edge: BrokerEdge) -> None:
     assert socket.producerState == "paused"
     edge.passes(0.5)
     assert socket.producerState == "producing"
-    assert edge.broker.stats().throttled == 1
+    assert edge.broker.stats().reads_paused == 1
     assert edge.broker.stats().late == 0
 
 

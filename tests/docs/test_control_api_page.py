@@ -232,6 +232,15 @@ def test_every_member_is_explained(title: str, view: str, elsewhere: set[str]) -
     assert set(explained) | elsewhere == set(VIEWS[view]["properties"])
 
 
+def test_counts_stand_in_one_order_everywhere() -> None:
+    order = list(VIEWS["Stats"]["properties"])
+    rows = PAGE.section("Stats").table("member", "meaning")
+    assert names_of([row[0] for row in rows]) == order
+    (output,) = [output for line, output in examples() if line.endswith("/stats")]
+    assert list(json.loads(output)) == order
+    assert list(Replayed().answer(request("/stats")).json) == order
+
+
 def test_every_member_of_the_process_is_explained() -> None:
     rows = PAGE.section("Stats").table("member of process", "meaning")
     assert names_of([row[0] for row in rows]) == list(PROCESS["properties"])

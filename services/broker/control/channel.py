@@ -134,6 +134,11 @@ class ControlChannel(HTTPChannel):
         self.transport.unregisterProducer()
         Sent(self.transport, lambda: self._go_on(request))
 
+    def writeHeaders(self, version: Any, code: Any, reason: Any, headers: Any) -> None:
+        """Begin an answer; a refusal is counted."""
+        self._count(int(code))
+        HTTPChannel.writeHeaders(self, version, code, reason, headers)
+
     def loseConnection(self) -> None:
         """Close when all is on its way, and do not wait forever for that."""
         if self._step is not _Step.CLOSING:
@@ -194,6 +199,7 @@ class ControlChannel(HTTPChannel):
     def _refuse(self, error: ControlError) -> None:
         """Answer what has not become a request, unless that is done, and close."""
         if not any(request.startedWriting for request in self.requests):
+            self._count(error.status)
             body = rendered(refusal(error))
             self.transport.write(
                 b"HTTP/1.1 %d %b\r\n"
@@ -203,6 +209,10 @@ class ControlChannel(HTTPChannel):
                 % (error.status, HTTPStatus(error.status).phrase.encode(), len(body), body)
             )
         self.loseConnection()
+
+    def _count(self, status: int) -> None:
+        if status >= HTTPStatus.BAD_REQUEST:
+            self.site.refused[status] += 1
 
     def _after(self, seconds: float | None, call: Callable[[], Any] = lambda: None) -> None:
         """Do that, and not what was to be done before; nothing for None."""

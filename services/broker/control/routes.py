@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from random import Random
 from typing import cast
 
@@ -65,6 +65,7 @@ class ControlAPI:
         dates: Dates what happened.
         random: Draws shares.
         health: How the process runs.
+        refused: How many requests were refused, by status; others count as well.
     """
 
     broker: Broker
@@ -73,6 +74,7 @@ class ControlAPI:
     _dates: WallClock
     _random: Random
     _health: ProcessHealth
+    _refused: Mapping[int, int]
     _started: float = field(init=False)
 
     app = ENDPOINTS.app
@@ -193,7 +195,9 @@ class ControlAPI:
     @ENDPOINTS.add("/stats", Answer("Stats"))
     def stats(self, _: Asked) -> Payload:
         """Tell what was counted."""
-        return stats_view(self.broker, self._started, self._dates, self._health.figures)
+        return stats_view(
+            self.broker, self._started, self._dates, self._refused, self._health.figures
+        )
 
     @ENDPOINTS.add("/healthz", Answer("Status"))
     def healthz(self, _: Asked) -> Payload:
@@ -243,6 +247,7 @@ def control_resource(
     wall: Callable[[], float] = time.time,
     random: Random | None = None,
     health: ProcessHealth | None = None,
+    refused: Mapping[int, int] | None = None,
 ) -> IResource:
     """Make the root of the control API.
 
@@ -254,9 +259,13 @@ def control_resource(
         wall: What people's clocks show, POSIX seconds.
         random: Draws shares.
         health: How the process runs; None where nobody measures it.
+        refused: How many requests were refused, by status; None where nobody counts.
     """
     dates = WallClock(broker.seconds, wall)
     draws = random or Random()  # noqa: S311 - it chooses engines, no secret
-    api = ControlAPI(broker, clock, is_ready, dates, draws, health or ProcessHealth(clock))
+    health = health or ProcessHealth(clock)
+    api = ControlAPI(
+        broker, clock, is_ready, dates, draws, health, {} if refused is None else refused
+    )
     hosts = Hosts.of((*own_names(), *extra_hosts))
     return cast(IResource, Guard(api.app.resource(), hosts))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from random import Random
 from typing import Any
@@ -37,6 +38,7 @@ class ControlSite(Site):
         reactor: Ends connections that are idle.
         places: Who may be connected.
         rates: How often a source may ask.
+        refused: Counts the requests that are refused, by status.
     """
 
     noisy = False
@@ -45,11 +47,17 @@ class ControlSite(Site):
     displayTracebacks = False
 
     def __init__(
-        self, resource: IResource, reactor: IReactorTime, places: Places, rates: Rates
+        self,
+        resource: IResource,
+        reactor: IReactorTime,
+        places: Places,
+        rates: Rates,
+        refused: Counter[int],
     ) -> None:
         # A form that is none would be refused before anybody asks who sent it.
         Site.__init__(self, resource, timeout=None, reactor=reactor, parsePOSTFormSubmission=False)
         self.places = places
+        self.refused = refused
         self._rates = rates
 
     def startFactory(self) -> None:
@@ -65,6 +73,7 @@ class ControlSite(Site):
         if self.places.enter(channel):
             return channel  # type: ignore[no-any-return]
         _tell(channel.source, self._all_taken)
+        self.refused[503] += 1
         return None
 
     def refusal(self, channel: ControlChannel) -> ControlError | None:
@@ -120,6 +129,7 @@ def control_site(
         random: Draws shares.
         health: How the process runs; None where nobody measures it.
     """
+    refused: Counter[int] = Counter()
     resource = control_resource(
         broker,
         reactor,
@@ -128,7 +138,7 @@ def control_site(
         wall=wall,
         random=random,
         health=health,
+        refused=refused,
     )
-    return ControlSite(
-        resource, reactor, Places(min(MOST, connections)), Rates(rate, reactor.seconds)
-    )
+    places, rates = Places(min(MOST, connections)), Rates(rate, reactor.seconds)
+    return ControlSite(resource, reactor, places, rates, refused)

@@ -6,6 +6,7 @@ milliseconds.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from attrs import asdict
@@ -175,52 +176,54 @@ _END = record(
 
 
 def stats_view(
-    broker: Broker, started: float, clock: WallClock, figures: Figures
+    broker: Broker,
+    started: float,
+    clock: WallClock,
+    refused: Mapping[int, int],
+    figures: Figures,
 ) -> dict[str, Any]:
-    """Show what a broker has counted since `started`, its own monotonic seconds."""
+    """Show what a broker has counted since `started`, its own monotonic seconds.
+
+    Args:
+        broker: The broker.
+        started: See above.
+        clock: Dates what happened.
+        refused: What the control API refused, by status.
+        figures: How the process runs.
+    """
     counted = asdict(broker.stats())
     counted["lost_time"] = round(counted["lost_time"], 3)
     limits, since = broker.limits, counted["brake_since"]
     return {
-        **counted,
-        "brake_since": None if since is None else clock.date(since),
-        "rejected": {str(code): n for code, n in sorted(counted["rejected"].items())},
-        "uptime": round(broker.seconds() - started, 3),
         "boot": broker.boot,
+        "uptime": round(broker.seconds() - started, 3),
         "interval": limits.interval,
         "timeout": limits.timeout_of(limits.interval),
+        **counted,
+        "brake_since": None if since is None else clock.date(since),
+        "rejected": _by_code(counted["rejected"]),
+        "control_rejected": _by_code(refused),
         "process": process_view(figures),
     }
+
+
+def _by_code(counted: Mapping[int, int]) -> dict[str, int]:
+    return {str(code): n for code, n in sorted(counted.items())}
 
 
 _STATS = record(
     "What the broker has counted: opened = closed + connections, "
     "registrations = registered + left + lost.",
     {
+        "boot": text("The name of the broker's start.", "2ace9095"),
+        "uptime": number("Seconds since then.", 91.718),
+        "interval": count("Seconds between heartbeats.", 10, least=1),
+        "timeout": number("Seconds of silence until an engine is lost.", 40),
+        "draining": flag("Whether it has sent its engines away.", False),
         "connections": count("Open connections.", 3),
+        "unregistered": count("Those of them that never registered.", 0),
         "registered": count("Registered engines.", 3),
         "late": count("Registered engines that are late.", 0),
-        "opened": count("Connections ever accepted.", 4),
-        "closed": count("Connections gone.", 1),
-        "registrations": count("Registrations ever granted.", 4),
-        "takeovers": counts(
-            "Registrations that took an id over, by why: resumed, late, silent.", {"resumed": 1}
-        ),
-        "probes": count("Holders of an id that were asked whether they are there.", 0),
-        "heartbeats": count("Heartbeats counted, each number once.", 27),
-        "missed": count("Numbers that never came.", 0),
-        "repeated": count("Heartbeats whose number had been counted.", 0),
-        "gaps": count("How many times numbers were missing.", 0),
-        "left": count("Registrations that ended on purpose.", 1),
-        "lost": count("Registrations that ended otherwise.", 0),
-        "causes": counts("Ends by manner and cause.", {"left:killed": 1}),
-        "rejected": counts("Refusals by the protocol's code.", {"408": 1}),
-        "stale": count("Frames that came after an end.", 0),
-        "unknown_verbs": count("Frames of registered engines with a verb that is none.", 0),
-        "wrong_protocol": counts("Peers that spoke another protocol, by its name.", {"http": 1}),
-        "reports": count("Reports taken.", 16),
-        "strange_reports": count("Reports that fitted no command.", 0),
-        "lost_time": number("Seconds in which the broker did not run.", 0.0),
         "brake": flag("Whether so many are late that the broker suspects itself."),
         "brake_since": nullable(
             text(
@@ -231,16 +234,32 @@ _STATS = record(
         ),
         "brakes": count("How many times the brake went on.", 0),
         "evicted": count("Engines lost whose loss the brake had put off.", 0),
-        "draining": flag("Whether it has sent its engines away.", False),
-        "unregistered": count("Open connections that never registered.", 0),
+        "opened": count("Connections ever accepted.", 4),
+        "closed": count("Connections gone.", 1),
+        "registrations": count("Registrations ever granted.", 4),
+        "takeovers": counts(
+            "Registrations that took an id over, by why: resumed, late, silent.", {"resumed": 1}
+        ),
+        "probes": count("Holders of an id that were asked whether they are there.", 0),
+        "heartbeats": count("Heartbeats counted, each number once.", 27),
+        "missed": count("Numbers that never came.", 0),
+        "gaps": count("How many times numbers were missing.", 0),
+        "repeated": count("Heartbeats whose number had been counted.", 0),
+        "left": count("Registrations that ended on purpose.", 1),
+        "lost": count("Registrations that ended otherwise.", 0),
+        "causes": counts("Ends by manner and cause.", {"left:killed": 1}),
+        "rejected": counts("Refusals by the protocol's code.", {"408": 1}),
+        "wrong_protocol": counts("Peers that spoke another protocol, by its name.", {"http": 1}),
+        "unknown_verbs": count("Frames of registered engines with a verb that is none.", 0),
+        "stale": count("Frames that came after an end.", 0),
+        "reports": count("Reports taken.", 16),
+        "strange_reports": count("Reports that fitted no command.", 0),
+        "reads_paused": count("How many times an engine sent too fast to be read on.", 0),
         "unread": count("Bytes that wait because engines do not read.", 0),
-        "throttled": count("How many times an engine sent too fast to be read on.", 0),
         "accepts_paused": count("How many times connections were left waiting.", 0),
         "short_of_memory": flag("Whether newcomers are refused for want of memory."),
-        "uptime": number("Seconds since the broker's start.", 91.718),
-        "boot": text("The name of that start.", "2ace9095"),
-        "interval": count("Seconds between heartbeats.", 10, least=1),
-        "timeout": number("Seconds of silence until an engine is lost.", 40),
+        "lost_time": number("Seconds in which the broker did not run.", 0.0),
+        "control_rejected": counts("Requests of this API refused, by HTTP status.", {"404": 1}),
         "process": PROCESS,
     },
 )

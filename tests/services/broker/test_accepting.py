@@ -108,7 +108,7 @@ async def test_who_comes_while_the_places_are_full_waits(house: Houses, address:
     here = house(unregistered=2, accept_rate=0)
     uri = dialled(await here.listens(address))
     callers = [await here.call(uri) for _ in range(5)]
-    await here.until(lambda: here.broker.tally.accepts_paused)
+    await here.until(lambda: here.broker.admission.pauses)
     assert here.broker.stats().opened == 2
     await deferLater(reactor, 0.1)
     assert here.broker.stats().opened == 2
@@ -129,7 +129,7 @@ async def test_connections_are_accepted_at_the_rate(house: Houses, address: str)
     await here.until(lambda: len(here.broker.fleet) == 30)
     # Twenty at once, and ten in a second.
     assert reactor.seconds() - began > 0.9
-    assert here.broker.tally.accepts_paused > 0
+    assert here.broker.admission.pauses > 0
     await here.until(lambda: here.heard() == [b"SUCCESS:Registered\n"] * 30)
 
 
@@ -140,7 +140,7 @@ async def test_doors_of_one_gate_open_and_close_together(house: Houses) -> None:
     one = await here.call(first)
     await here.until(lambda: here.broker.stats().opened == 1)
     other, third = await here.call(second), await here.call(first)
-    await here.until(lambda: here.broker.tally.accepts_paused)
+    await here.until(lambda: here.broker.admission.pauses)
     one.transport.write(b"NewEngine:a:0\n")
     await here.until(lambda: here.broker.stats().opened == 2)
     for name, caller in (b"b", other), (b"c", third):
@@ -155,7 +155,7 @@ async def test_a_door_is_taken_away_with_its_port(house: Houses, address: str) -
     here.doors[0].startListening()
     for _ in range(2):
         await here.call(uri)
-    await here.until(lambda: here.broker.tally.accepts_paused)
+    await here.until(lambda: here.broker.admission.pauses)
     calls = len(reactor.getDelayedCalls())
     await maybeDeferred(here.doors.pop().stopListening)
     assert here.broker.stats().opened == 1
@@ -170,7 +170,7 @@ async def test_without_files_connections_wait_and_the_log_says_so_once(house: Ho
     here.files = False
     with capturedLogs() as events:
         caller = await here.call(uri, b"NewEngine:a:0\n")
-        await here.until(lambda: here.broker.tally.accepts_paused >= 2)
+        await here.until(lambda: here.broker.admission.pauses >= 2)
         assert here.broker.stats().opened == 0
         here.files = True
         await here.until(lambda: caller.heard)

@@ -231,6 +231,7 @@ def test_an_error_is_told_as_in_its_example(status: int, logged_failures: list[A
     (content,) = DOCUMENT["components"]["responses"][str(status)]["content"].values()
     told, was = content["example"]["error"], answer.error
     assert answer.status == status
+    assert controlled.site.refused == {status: 1}
     assert ("Retry-After" in answer.headers) is (
         "Retry-After" in DOCUMENT["components"]["responses"][str(status)].get("headers", ())
     )

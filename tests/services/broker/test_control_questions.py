@@ -7,7 +7,7 @@ from attrs import asdict, fields
 
 from brokerproto.stats import Stats
 from services.broker.control import control_resource
-from tests.services.broker.controlled import BOOT, Controlled, treq_over
+from tests.services.broker.controlled import BOOT, Controlled, exchange, request, treq_over
 
 
 def test_stats_are_the_brokers_and_its_settings() -> None:
@@ -19,7 +19,7 @@ def test_stats_are_the_brokers_and_its_settings() -> None:
     stats = controlled.get("/stats")
     counted = asdict(controlled.broker.stats())
     assert set(stats) == {field.name for field in fields(Stats)} | {
-        "uptime", "boot", "interval", "timeout", "process"
+        "uptime", "boot", "interval", "timeout", "control_rejected", "process"
     }  # fmt: skip
     assert stats["rejected"] == {"415": 1, "442": 1}
     assert {**stats, "rejected": counted["rejected"]} == {
@@ -28,6 +28,7 @@ def test_stats_are_the_brokers_and_its_settings() -> None:
         "boot": BOOT,
         "interval": 10,
         "timeout": 40,
+        "control_rejected": {},
         "process": {
             "degraded": False,
             "held_up": 0,
@@ -39,6 +40,22 @@ def test_stats_are_the_brokers_and_its_settings() -> None:
         },
     }
     assert (stats["heartbeats"], stats["missed"], stats["repeated"]) == (2, 2, 1)
+
+
+def test_refusals_are_counted_however_they_are_told() -> None:
+    controlled = Controlled("a", connections=1)
+    for raw in (request("/nosuch"), request("/kill?code=x"), request("/nosuch"), b"\0"):
+        assert exchange(controlled, raw).status in (400, 404)
+    assert exchange(controlled, request("/healthz")).status == 200
+    busy = controlled.wire()
+    busy.send(request("/dowork?wait=1"))
+    told, untold = controlled.wire(), controlled.wire()
+    told.send(request("/healthz"))
+    assert untold.protocol is None
+    busy.lose()
+    told.lose()
+    stats = exchange(controlled, request("/stats")).json
+    assert stats["control_rejected"] == {"400": 2, "404": 2, "503": 2}
 
 
 def test_uptime_is_the_brokers_own() -> None:

@@ -8,7 +8,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 
 from brokerproto.broker import Broker
-from services.broker.resources import Places, ResourceWatch
+from services.broker.resources import Capacity, ResourceWatch
 from services.program.memory import Memory
 
 MIB = 1024 * 1024
@@ -23,7 +23,7 @@ class House:
         self.watch = ResourceWatch(
             self.broker, self.clock, 65_536, lambda: self.memory, lambda: self.files
         )
-        self.broker.admission.connections = Places.within(self.files, 65_536).engines
+        self.broker.admission.connections = Capacity.within(self.files, 65_536).engines
         self.watch.startService()
 
     def uses(self, percent: int) -> bool:
@@ -46,7 +46,7 @@ class House:
     ],
 )
 def test_files_are_divided(files: int, wanted: int, engines: int, control: int) -> None:
-    assert Places.within(files, wanted) == Places(engines, control)
+    assert Capacity.within(files, wanted) == Capacity(engines, control)
 
 
 @pytest.mark.fault("C039")

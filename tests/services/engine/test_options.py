@@ -285,7 +285,7 @@ def test_killed_engine_starts_again_where_told_and_virtual_ones_always(
     assert parsed(*arguments).respawns is respawns
     program: Any = engine_program(MemoryReactorClock(), parsed(*arguments))
     for runner in program.services[0].runners:
-        assert (runner.reborn_after is not None) is respawns
+        assert (runner.crew.reborn_after is not None) is respawns
     for word in ("0", "no"):
         assert not parsed(ENGINE_RESPAWN=word).respawns
 

@@ -84,9 +84,16 @@ class EngineCarrying(CarryingProtocol[EngineSession]):
     def tick(self, now: float) -> None:
         """Do what is due; see `brokerproto.ticker.Ticked`."""
         session = self.session
-        if session is not None:
-            session.tick(now)
-        self.settle()
+        if session is None:
+            return
+        session.tick(now)
+        if session.is_open:
+            owed = session.data_to_send()
+            if owed:
+                self.transport.write(owed)
+            self.ticker.tick_at(self, session.due)
+        else:
+            self.settle()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """See `IProtocol`."""

@@ -172,9 +172,10 @@ class EngineSession:
     @property
     def due(self) -> float:
         """When `tick` must be called next; infinity where never."""
-        if self.is_over:
-            return math.inf
-        return self._due_at if self._rare is None else min(self._due_at, self._rare.leave_at)
+        if self._rare is None:
+            # Who ends has a reason, which is rare; who is lost has no time left.
+            return self._due_at
+        return math.inf if self.is_over else min(self._due_at, self._rare.leave_at)
 
     def receive_data(self, data: bytes, now: float) -> Sequence[EngineEvent]:
         """Take bytes from the broker and return what its owner must act on.
@@ -214,13 +215,15 @@ class EngineSession:
 
     def tick(self, now: float) -> None:
         """Do what is due: beat, leave in the granted slot, or give the broker up."""
-        if self.is_over:
+        if self._rare is not None:
+            if self.is_over:
+                return
+            if now >= self._rare.leave_at:
+                self.leave(SENT_AWAY)
+                return
+        if now < self._due_at:
             return
-        if self._rare is not None and now >= self._rare.leave_at:
-            self.leave(SENT_AWAY)
-        elif now < self._due_at:
-            return
-        elif self.is_open:
+        if self.state is _OPEN:
             self._beat_on_schedule(now)
         else:
             self._fail(HandshakeTimeoutError(f"no SUCCESS within {SUCCESS_DEADLINE:.0f} s"))
@@ -243,7 +246,7 @@ class EngineSession:
     def lose(self) -> None:
         """Take note that the connection is gone."""
         self._move(Move.LOSE)
-        self._framer, self._owed = None, b""
+        self._framer, self._owed, self._due_at = None, b"", math.inf
 
     def data_to_send(self) -> bytes:
         """Take every byte owed to the broker; empty when nothing is owed."""

@@ -20,10 +20,10 @@ __all__ = ["EngineService", "reborn_after"]
 
 _SUMMARY_SECONDS = 1.0
 
-# Of its many engines a process connects so many in one turn of the reactor, and no more than
-# a broker has room for before they are registered.
+# Of its many engines a process begins to connect so many in one turn of the reactor, and goes on
+# as the broker registers them: an attempt takes more memory than an engine that beats.
 _AT_ONCE = 100
-_MOST_UNDER_WAY = 1000
+_MOST_UNDER_WAY = 200
 _BREATH = 0.01
 
 _SHORTEST_DEATH, _LONGEST_SHORT_DEATH, _LONGEST_DEATH = 1.0, 3.0, 30.0

@@ -99,7 +99,7 @@ class Broker:
         self.ledger = Ledger(self.boot)
         self.detector = Detector(DetectorClock(tick_length(self.limits.interval), self.seconds()))
         self.admission = Admission(self.limits, self.tick_length)
-        self.flow = Flow(self.limits, self.tick_length, self.end, self._apart)
+        self.flow = Flow(self.limits, self.tick_length, self.end, self._paused, self._apart)
         interval, timeout = self.limits.interval, self.limits.timeout_of(self.limits.interval)
         self.brake = Brake(self.detector, interval, Patience.of(interval, timeout))
         self._dispatch = Dispatch(self.ledger, self.brake, self.seconds, self.observer, self._apart)
@@ -334,6 +334,12 @@ class Broker:
         member = self.fleet.member_of(session)
         if member is not None:
             self._apart(self.observer.engine_missed, member, gap)
+
+    def _paused(self, session: BrokerSession, seconds: float) -> None:
+        member = self.fleet.member_of(session)
+        if member is not None:
+            rate = self.limits.frame_rate
+            self._apart(self.observer.engine_paused, member, rate, seconds)
 
     def _recovered(self, session: BrokerSession) -> None:
         self.brake.recovered(session)

@@ -31,6 +31,7 @@ class Flow:
         limits: How the broker is set up.
         tick: Seconds between two calls of `sweep`.
         end: Ends a session.
+        paused: Hears who sends too fast, and for how many seconds it is not read.
         apart: Keeps one's error from the next one.
 
     Attributes:
@@ -41,13 +42,14 @@ class Flow:
     limits: Limits
     tick: float
     end: Callable[[BrokerSession, RemoteProtocolError], None]
+    paused: Callable[[BrokerSession, float], object]
     apart: Apart
     backlog: Backlog[BrokerSession] = field(init=False)
     frame_rate: FrameRate[BrokerSession] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.backlog = Backlog(self.limits.unread, self.limits.unread_in_all, READING_DEADLINE)
-        self.frame_rate = FrameRate(self.limits.frame_rate, self.tick)
+        self.frame_rate = FrameRate(self.limits.frame_rate, self.tick, self.paused)
 
     def hold(self, session: BrokerSession, now: float) -> None:
         """Take note that a connection takes no more; what is owed waits then.

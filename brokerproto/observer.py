@@ -31,6 +31,9 @@ class Observer:
     def engine_recovered(self, member: Member) -> None:
         """A late engine was heard again."""
 
+    def engine_paused(self, member: Member, rate: int, seconds: float) -> None:
+        """An engine sends more than `rate` frames a second: it is not read for `seconds`."""
+
     def engine_taken_over(self, member: Member, origin: Origin, ground: Ground) -> None:
         """A newcomer from `origin` took an id over.
 

@@ -7,7 +7,7 @@ Rules: protocol reference, section "Limits". A `Pace` says how much is allowed,
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Generic, Protocol, TypeVar
 
 from attrs import define, field
@@ -84,6 +84,7 @@ class FrameRate(Generic[P]):
         rate: Frames in a second; 0 for as many as come. The burst is `LONGEST_PAUSE` times
             as many.
         tick: Seconds between two calls of `resumed`.
+        paused: Hears whose reading is stopped, and for how many seconds as it seems.
 
     Attributes:
         pauses: How many times reading was stopped.
@@ -91,6 +92,7 @@ class FrameRate(Generic[P]):
 
     rate: float
     tick: float
+    paused: Callable[[P, float], object]
     pauses: int = field(init=False, default=0)
     _ring: DeadlineRing[P] = field(init=False)
 
@@ -115,7 +117,7 @@ class FrameRate(Generic[P]):
         if used_until > now + LONGEST_PAUSE:
             # A debt without end would be a pause without end.
             used_until = min(used_until, now + 2 * LONGEST_PAUSE)
-            self._throttle(session, used_until - LONGEST_PAUSE)
+            self._throttle(session, now, used_until - LONGEST_PAUSE)
         session.used_until = used_until
 
     def resumed(self, now: float) -> Iterator[P]:
@@ -134,7 +136,7 @@ class FrameRate(Generic[P]):
                 session.is_throttled = False
                 yield session
 
-    def _throttle(self, session: P, until: float) -> None:
+    def _throttle(self, session: P, now: float, until: float) -> None:
         if not session.is_open:
             return
         session.excuse(until)
@@ -142,3 +144,4 @@ class FrameRate(Generic[P]):
             session.is_throttled = True
             self.pauses += 1
             self._ring.put(session, until)
+            self.paused(session, until - now)

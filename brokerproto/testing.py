@@ -96,6 +96,10 @@ class RecordingObserver(Observer):
         """Note ``recovered``."""
         self.events.append(("recovered", member.engine_id, None))
 
+    def engine_paused(self, member: Member, rate: int, seconds: float) -> None:
+        """Note ``paused`` and the seconds."""
+        self.events.append(("paused", member.engine_id, seconds))
+
     def engine_taken_over(self, member: Member, origin: Origin, ground: Ground) -> None:
         """Note ``taken over`` and the ground."""
         self.events.append(("taken over", member.engine_id, ground.value))

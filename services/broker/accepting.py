@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from brokerproto.broker import Broker
 from brokerproto.protocol import BrokerFactory, BrokerProtocol
 from services.broker.doors import CountingDoor, Door
+from services.program.counted import Counted
 
 __all__ = ["Gate", "GatedFactory"]
 
@@ -124,8 +125,8 @@ class Gate:
         if is_full and now >= self._told_full + _TELL_AGAIN:
             self._told_full = now
             log.warn(
-                "{unregistered} connections have not registered: others are left waiting",
-                unregistered=admission.unregistered,
+                "{unregistered} not registered: others are left waiting",
+                unregistered=Counted(admission.unregistered, "connection has", "connections have"),
             )
 
 

@@ -14,6 +14,7 @@ from brokerproto.errors import DrainingError, RemoteProtocolError, SupersededErr
 from brokerproto.fleet import End, Manner, Member, Origin
 from brokerproto.observer import Observer
 from brokerproto.ownership import Ground
+from services.program.counted import Counted
 
 _UNFINISHED_TOLD = 10
 
@@ -25,12 +26,14 @@ _TOLD = (str(DrainingError.code), str(SupersededError.code))
 class LoggingObserver(Observer):
     """Writes into the log what calls for attention; who comes and goes is debug.
 
-    While the brake is on it says nothing of each engine that is late or recovers: for
-    15,000 at once that takes four times as long as to find and ping them, and most of
-    the lines would be left out.
+    While the brake is on it says nothing of each engine that is late or recovers, but how
+    many it were when it is off: for 15,000 at once a line each takes four times as long as
+    to find and ping them, and most of the lines would be left out.
     """
 
     _brake_is_on = False
+    # Since it went on last.
+    _late = _recovered = 0
 
     def engine_registered(self, member: Member) -> None:
         """See `Observer`."""
@@ -45,9 +48,9 @@ class LoggingObserver(Observer):
     def engine_missed(self, member: Member, gap: Gap) -> None:
         """See `Observer`."""
         log.warn(
-            "{engine} missed {missed} heartbeats, {first} to {last}",
+            "{engine} missed {missed}, {first} to {last}",
             engine=member.engine_id,
-            missed=gap.missed,
+            missed=Counted(gap.missed, "heartbeat"),
             first=gap.first,
             last=gap.last,
         )
@@ -55,6 +58,7 @@ class LoggingObserver(Observer):
     def engine_late(self, member: Member, silence: float) -> None:
         """See `Observer`."""
         if self._brake_is_on:
+            self._late += 1
             return
         log.warn(
             "{engine} is late: silent for {silence} s",
@@ -64,8 +68,19 @@ class LoggingObserver(Observer):
 
     def engine_recovered(self, member: Member) -> None:
         """See `Observer`."""
-        if not self._brake_is_on:
+        if self._brake_is_on:
+            self._recovered += 1
+        else:
             log.info("{engine} is back in time", engine=member.engine_id)
+
+    def engine_paused(self, member: Member, rate: int, seconds: float) -> None:
+        """See `Observer`."""
+        log.warn(
+            "{engine} sends more than {rate} frames a second: it is not read for {seconds} s",
+            engine=member.engine_id,
+            rate=rate,
+            seconds=round(seconds, 1),
+        )
 
     def engine_taken_over(self, member: Member, origin: Origin, ground: Ground) -> None:
         """See `Observer`."""
@@ -86,12 +101,12 @@ class LoggingObserver(Observer):
         expected = end.manner is Manner.LEFT or end.cause in _TOLD
         write = log.debug if expected else log.warn
         write(
-            "{engine} {manner}: {cause}, after {duration} s and {heartbeats} heartbeats",
+            "{engine} {manner}: {cause}, after {duration} s and {heartbeats}",
             engine=end.engine_id,
             manner=end.manner.value,
             cause=end.cause,
             duration=round(end.duration, 1),
-            heartbeats=end.totals.counted,
+            heartbeats=Counted(end.totals.counted, "heartbeat"),
             missed=end.totals.missed,
             address=end.origin.address,
         )
@@ -99,6 +114,7 @@ class LoggingObserver(Observer):
     def brake_applied(self, late: int, registered: int) -> None:
         """See `Observer`."""
         self._brake_is_on = True
+        self._late = self._recovered = 0
         log.warn(
             "the brake is on: {late} of {registered} engines are late, and the broker suspects"
             " itself; few are declared lost",
@@ -110,9 +126,12 @@ class LoggingObserver(Observer):
         """See `Observer`."""
         self._brake_is_on = False
         log.warn(
-            "the brake is off after {seconds} s; {evicted} engines were declared lost meanwhile",
+            "the brake is off after {seconds} s; {evicted} declared lost meanwhile, {late} late,"
+            " {recovered} back in time",
             seconds=round(seconds, 1),
-            evicted=evicted,
+            evicted=Counted(evicted, "engine was", "engines were"),
+            late=self._late,
+            recovered=self._recovered,
         )
 
     def peer_refused(
@@ -134,11 +153,11 @@ class LoggingObserver(Observer):
     def command_issued(self, command: Command) -> None:
         """See `Observer`."""
         log.info(
-            "{verb} {value}{unit} to {targets} engines: {command}",
+            "{verb} {value}{unit} to {targets}: {command}",
             verb=command.verb,
             value=command.value,
             unit=" ms" if command.verb == "DOWORK" else "",
-            targets=len(command.entries),
+            targets=Counted(len(command.entries), "engine"),
             command=command.command,
         )
 
@@ -152,12 +171,12 @@ def report(broker: Broker) -> None:
     """Log in one line how the fleet stands."""
     stats = broker.stats()
     log.info(
-        "{connections} connections, {registered} engines registered, {late} late;"
-        " {heartbeats} heartbeats, {missed} missed; {left} left, {lost} lost",
-        connections=stats.connections,
-        registered=stats.registered,
+        "{connections}, {registered} registered, {late} late;"
+        " {heartbeats}, {missed} missed; {left} left, {lost} lost",
+        connections=Counted(stats.connections, "connection"),
+        registered=Counted(stats.registered, "engine"),
         late=stats.late,
-        heartbeats=stats.heartbeats,
+        heartbeats=Counted(stats.heartbeats, "heartbeat"),
         missed=stats.missed,
         left=stats.left,
         lost=stats.lost,
@@ -171,15 +190,18 @@ def report_unfinished(commands: Sequence[Command]) -> None:
     """
     for command in commands[-_UNFINISHED_TOLD:]:
         log.info(
-            "command {command}, {verb} {value}: of {targets} engines {done} are done, {failed}"
-            " failed, {lost} left before their end",
+            "command {command}, {verb} {value} to {targets}: {done} done, {failed} failed,"
+            " {lost} left before their end",
             command=command.command,
             verb=command.verb,
             value=command.value,
-            targets=len(command.entries),
+            targets=Counted(len(command.entries), "engine"),
             done=command.states[Step.DONE],
             failed=command.states[Step.FAILED],
             lost=command.states[Step.LOST],
         )
     if len(commands) > _UNFINISHED_TOLD:
-        log.info("{more} earlier commands were under way", more=len(commands) - _UNFINISHED_TOLD)
+        more = len(commands) - _UNFINISHED_TOLD
+        log.info(
+            "{more} under way", more=Counted(more, "earlier command was", "earlier commands were")
+        )

@@ -18,6 +18,7 @@ from brokerproto.carrying import FLUSH_DEADLINE
 from brokerproto.commands import Command
 from brokerproto.errors import DrainingError
 from services.broker.reporting import report, report_unfinished
+from services.program.counted import Counted
 from services.program.exit_status import ExitStatus
 
 __all__ = ["REPORT_SECONDS", "BrokerService"]
@@ -95,9 +96,8 @@ class BrokerService(Service):
         drain = broker.drain(self._random)
         if engines:
             log.info(
-                "draining: {engines} engines leave over {spread} s; a second signal ends the"
-                " broker at once",
-                engines=engines,
+                "draining: {engines} over {spread} s; a second signal ends the broker at once",
+                engines=Counted(engines, "engine leaves", "engines leave"),
                 spread=round(drain.spread, 1),
             )
         told_at = drain.began
@@ -107,13 +107,18 @@ class BrokerService(Service):
                 return
             if now - told_at >= PROGRESS_SECONDS and len(broker.fleet):
                 told_at = now
-                log.info("draining: {engines} engines are still here", engines=len(broker.fleet))
+                here = Counted(len(broker.fleet), "engine is", "engines are")
+                log.info("draining: {engines} still here", engines=here)
             await _later(self._reactor, _GONE_POLL)
             _guarded(drain.see_off)
 
     async def _stop(self) -> None:
         await self._listen_no_longer()
-        log.info("the broker stops; {engines} engines are told so", engines=len(self.broker.fleet))
+        engines = len(self.broker.fleet)
+        log.info(
+            "the broker stops; {engines} told so" if engines else "the broker stops",
+            engines=Counted(engines, "engine is", "engines are"),
+        )
         _guarded(lambda: self.broker.close(DrainingError()))
         deadline = self._reactor.seconds() + FLUSH_DEADLINE + 2 * _GONE_POLL
         while self.broker.connections and self._reactor.seconds() < deadline:

@@ -13,6 +13,7 @@ from twisted.logger import Logger
 
 from brokerproto.messages import Success
 from services.engine.runner import Runner
+from services.program.counted import Counted
 from services.program.exit_status import ExitStatus
 from services.program.start import CONFIGURATION_ERROR
 
@@ -170,7 +171,7 @@ class EngineService(Service):
 
     def _farewell(self) -> None:
         log.info(
-            "sent {heartbeats} heartbeats in all",
+            "sent {heartbeats} in all",
             engines=len(self.runners),
-            heartbeats=sum(runner.heartbeats_sent for runner in self.runners),
+            heartbeats=Counted(sum(runner.heartbeats_sent for runner in self.runners), "heartbeat"),
         )

@@ -16,6 +16,7 @@ from attrs import Factory, define, field
 from twisted.logger import ILogObserver, LogEvent, LogLevel
 from zope.interface import implementer
 
+from services.program.counted import Counted
 from services.program.logs import failure_of, level_of, namespace_of
 
 __all__ = ["KINDS", "OF_ONE_KIND", "OF_ONE_PEER", "TRACEBACKS", "WINDOW", "LogCounts", "LogLimits"]
@@ -185,11 +186,11 @@ class LogLimits:
             namespace, text, what = kind
             self._observer(
                 {
-                    "log_format": "{left_out} lines of the last {seconds} s were left out: {like}",
+                    "log_format": "{left_out} left out in the last {seconds} s: {like}",
                     "log_level": window.level,
                     "log_namespace": __name__,
                     "log_time": time.time(),
-                    "left_out": window.left_out,
+                    "left_out": Counted(window.left_out, "line was", "lines were"),
                     "seconds": round(self._seconds() - window.began),
                     "like": f"{text} ({what})" if what else text,
                     "of": namespace,

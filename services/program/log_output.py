@@ -22,6 +22,7 @@ from twisted.python.logfile import LogFile
 from twisted.python.reflect import safe_repr
 from zope.interface import implementer
 
+from .counted import Counted
 from .log_limits import LogCounts, LogLimits
 from .log_sink import LineSink
 from .logs import EventFormat, TextFormat, json_format, without_library_chatter
@@ -56,7 +57,8 @@ class LogWriter:
             line = self._own("an event that cannot be written: {error}", error=safe_repr(error))
         try:
             if self.lost:
-                self._write(self._own("{lost} log lines could not be written", lost=self.lost))
+                lost = Counted(self.lost, "log line")
+                self._write(self._own("{lost} could not be written", lost=lost))
                 self.lost = 0
             self._write(line)
         except (OSError, ValueError):

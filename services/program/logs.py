@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from twisted.python.reflect import safe_repr, safe_str
 from zope.interface import implementer
 
+from .counted import Counted
 from .escaping import escaped
 
 FIELD_LIMIT = 8192
@@ -123,8 +124,8 @@ def _plain(value: object) -> object:
     kind = type(value)
     if value is None or kind is bool:
         return value
-    if kind is int and -_INTEGER_LIMIT <= value < _INTEGER_LIMIT:  # type: ignore[operator]
-        return value
+    if kind in (int, Counted) and -_INTEGER_LIMIT <= value < _INTEGER_LIMIT:  # type: ignore[operator]
+        return int(value)  # type: ignore[call-overload]
     if kind is float and math.isfinite(value):  # type: ignore[arg-type]
         return value
     return _text(value if isinstance(value, str) else safe_repr(value))

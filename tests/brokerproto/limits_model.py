@@ -40,6 +40,9 @@ def read(model: ModelBroker, peer: Peer, frames: int) -> None:
         used_until = max(peer.flow.used_until, now) + frames / rate
         peer.flow.used_until = min(used_until, now + 6.4)
         if used_until > now + 3.2 and peer.where == "open":
+            if not peer.flow.is_throttled:
+                seconds = peer.flow.used_until - 3.2 - now
+                model.events.append(("paused", peer.engine_id, seconds))
             peer.flow.is_throttled = True
             peer.excused = max(peer.excused, peer.flow.used_until - 3.2)
             peer.seen = max(peer.seen, peer.excused)

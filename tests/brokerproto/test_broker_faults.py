@@ -26,6 +26,7 @@ TOLD = (
     "engine_missed",
     "engine_late",
     "engine_recovered",
+    "engine_paused",
     "engine_taken_over",
     "engine_ended",
     "command_issued",
@@ -91,6 +92,7 @@ def story(bench: Bench) -> tuple[list[list[str]], Stats]:
     registers("quit")
     registers("here")
     says(quits, "Bye")
+    says(here, *["HeartBeat:here:0"] * 100)
     says(here, "HeartBeat:here:1", "HeartBeat:here:2")
     bench.passes(20)
     registers("old")

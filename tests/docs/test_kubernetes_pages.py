@@ -171,7 +171,7 @@ def forms(program: str) -> list[re.Pattern[str]]:
         node.value
         for path in (ROOT / "services" / program).glob("*.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and "{" in node.value
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value
     ]
     return [re.compile(re.sub(r"\\\{\w+\\\}", ".+", re.escape(text)), re.DOTALL) for text in texts]
 

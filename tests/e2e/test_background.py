@@ -50,7 +50,7 @@ def test_broker_and_engine_in_the_background_of_one_directory(terminal: Terminal
         # A machine that stood still is the one thing that may be told.
         assert all(" held up for " in line for line in warnings), warnings
     assert "0 connections, 0 engines registered" in lines_of(terminal, "broker.log")[-1]
-    assert "heartbeats in all" in lines_of(terminal, "engine.log")[-1]
+    assert " in all" in lines_of(terminal, "engine.log")[-1]
 
 
 def lines_of(terminal: Terminal, name: str) -> list[str]:

@@ -104,7 +104,7 @@ def test_second_signal_in_the_background_leaves_no_pid_file(terminal: Terminal) 
     engine = RawEngine.at(address, "patient")
     os.kill(terminal.background("broker.pid"), signal.SIGTERM)
     assert engine.frame().startswith("GOAWAY:")
-    terminal.logged("broker.log", "draining: 1 engines leave over 5.0 s; a second signal ends")
+    terminal.logged("broker.log", "draining: 1 engine leaves over 5.0 s; a second signal ends")
     assert terminal.files() == ["broker.log", "broker.pid"]
     assert engine.is_silent(0.3)
     os.kill(terminal.background("broker.pid"), signal.SIGTERM)

@@ -91,7 +91,7 @@ def test_engine_told_while_it_waits_for_its_slot_leaves_at_once(
     engine.process.terminate()
     assert peer.rest() == ["Bye:reason=stopped"]
     assert engine.process.wait(300) == 0
-    assert said(engine)[-1] == "sent 1 heartbeats in all"
+    assert said(engine)[-1] == "sent 1 heartbeat in all"
 
 
 def test_engine_sent_away_comes_back_with_its_work_and_its_number(

@@ -365,4 +365,4 @@ def test_ids_that_look_like_formats_are_logged_as_they_are(scene: Scene) -> None
         assert engine.frame() == "ACK:2"
         engine.leave()
     messages = [event["message"] for event in scene.broker.program.events()]
-    assert "0.__class__.s missed 1 heartbeats, 1 to 1" in messages
+    assert "0.__class__.s missed 1 heartbeat, 1 to 1" in messages

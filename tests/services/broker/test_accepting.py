@@ -241,4 +241,4 @@ def test_that_the_places_are_full_is_told_once_a_minute() -> None:
             broker.admission.unregistered = 0
             clock.advance(0.02)
     texts = [formatEvent(event) for event in events]
-    assert texts == ["1 connections have not registered: others are left waiting"] * 3
+    assert texts == ["1 connection has not registered: others are left waiting"] * 3

@@ -124,5 +124,5 @@ def test_a_peer_with_a_hostile_address_is_told_of_in_one_line_each_time(
 def test_an_id_that_looks_like_a_format_is_told_literally(log: Log) -> None:
     says(b"NewEngine:0.__class__.s:0:v=1\nHeartBeat:0.__class__.s:2\n")
     messages = [json.loads(json_format(event))["message"] for event in log]
-    assert messages[0] == "0.__class__.s missed 1 heartbeats, 1 to 1"
+    assert messages[0] == "0.__class__.s missed 1 heartbeat, 1 to 1"
     assert messages[1].startswith("0.__class__.s lost: closed, after ")

@@ -76,7 +76,7 @@ def test_how_the_fleet_stands_is_logged_every_ten_seconds() -> None:
     house.connected(b"NewEngine:e1:0:v=1;interval=60\nHeartBeat:e1:1\nHeartBeat:e1:3\n")
     with capturedLogs() as events:
         house.pass_time(30)
-    stands = "1 connections, 1 engines registered, 0 late; 2 heartbeats, 1 missed; 0 left, 0 lost"
+    stands = "1 connection, 1 engine registered, 0 late; 2 heartbeats, 1 missed; 0 left, 0 lost"
     assert lines(events) == [("info", stands)] * 3
 
 
@@ -97,7 +97,7 @@ def test_silence_is_judged_and_told_as_time_passes() -> None:
         ("info", "e1 is back in time"),
         ("warn", "e1 is late: silent for 2.0 s"),
         ("info", "refused 192.0.2.1:5 (no id): 408 HANDSHAKE_TIMEOUT, not registered in time"),
-        ("warn", "e1 lost: timeout, after 6.5 s and 1 heartbeats"),
+        ("warn", "e1 lost: timeout, after 6.5 s and 1 heartbeat"),
     ]
 
 
@@ -144,7 +144,7 @@ def test_service_that_stops_listens_no_longer_and_tells_everybody() -> None:
         house.pass_time(0.25)
     assert (stopped, house.control.asked) == ([None], 1)
     assert said(events) == [
-        "the broker stops; 1 engines are told so",
+        "the broker stops; 1 engine is told so",
         "0 connections, 0 engines registered, 0 late; 0 heartbeats, 0 missed; 0 left, 1 lost",
     ]
     assert house.clock.getDelayedCalls() == []
@@ -241,8 +241,8 @@ def test_drain_goes_on_until_the_last_engine_has_left() -> None:
     assert (port.asked, house.control.asked) == (1, 1)
     assert said(events) == [
         "draining: 3 engines leave over 5.0 s; a second signal ends the broker at once",
-        *["draining: 1 engines are still here"] * 4,
-        "the broker stops; 0 engines are told so",
+        *["draining: 1 engine is still here"] * 4,
+        "the broker stops",
         "0 connections, 0 engines registered, 0 late; 0 heartbeats, 0 missed; 2 left, 1 lost",
     ]
     assert house.clock.getDelayedCalls() == []
@@ -272,7 +272,7 @@ def test_nobody_to_send_away_is_nothing_to_wait_for() -> None:
         exit_status = leaves(house)
     assert (exit_status.statuses, exit_status.stopped) == ([0], [None])
     assert said(events) == [
-        "the broker stops; 0 engines are told so",
+        "the broker stops",
         "0 connections, 0 engines registered, 0 late; 0 heartbeats, 0 missed; 0 left, 0 lost",
     ]
 
@@ -346,11 +346,11 @@ def test_what_was_under_way_is_told_at_the_end() -> None:
     told = [text for text in said(events) if "command" in text]
     assert told == [
         *(
-            f"command b0-{number}, DOWORK 60000: of 2 engines 0 are done, 0 failed,"
+            f"command b0-{number}, DOWORK 60000 to 2 engines: 0 done, 0 failed,"
             " 2 left before their end"
             for number in range(4, 13)
         ),
-        "command b0-13, DOWORK 60000: of 2 engines 1 are done, 0 failed, 1 left before their end",
+        "command b0-13, DOWORK 60000 to 2 engines: 1 done, 0 failed, 1 left before their end",
         "2 earlier commands were under way",
     ]
 

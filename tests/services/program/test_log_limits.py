@@ -76,7 +76,7 @@ def test_fleet_that_is_lost_at_once_makes_a_bounded_number_of_lines(limited: Lim
     assert (summary["like"], summary["of"]) == ("{engine} lost: {cause}", "services.x")
     assert summary["log_level"] is LogLevel.warn
     assert formatEvent(summary) == (
-        "14800 lines of the last 30 s were left out: {engine} lost: {cause}"
+        "14800 lines were left out in the last 30 s: {engine} lost: {cause}"
     )
     assert limited.clock.getDelayedCalls() == []
 
@@ -124,7 +124,7 @@ def test_kind_that_comes_again_tells_first_what_was_left_out(limited: Limited) -
     limited.clock.rightNow += WINDOW + 1
     limited.log("something")
     assert limited.texts[OF_ONE_KIND:] == [
-        "7 lines of the last 31 s were left out: something",
+        "7 lines were left out in the last 31 s: something",
         "something",
     ]
     limited.clock.advance(0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,10 +11,10 @@ from attrs import define, field
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 
-from services.program.cpu_time import CPUTime
 from services.program.health import HELD_UP, THROTTLED_SHARE, ProcessHealth
 from services.program.lag import MINUTE
 from services.program.log_limits import LogCounts
+from tests.services.program.kernel import Kernel
 
 PERIOD = 0.125
 
@@ -25,35 +27,11 @@ class RunningClock(Clock):
 
 
 @define
-class Kernel(CPUTime):
-    """Tells what it was told to tell."""
-
-    runs: float | None = 50.0
-    waits: float | None = 7.0
-    throttles: float | None = 3.0
-
-    @property
-    def ran(self) -> float | None:
-        return self.runs
-
-    @property
-    def waited(self) -> float | None:
-        return self.waits
-
-    @property
-    def throttled(self) -> float | None:
-        return self.throttles
-
-    def close(self) -> None:
-        self.runs = self.waits = self.throttles = None
-
-
-@define
 class Process:
     """A process on a clock, and what its log says."""
 
     clock: RunningClock = field(factory=RunningClock)
-    kernel: Kernel = field(factory=Kernel)
+    kernel: Kernel = field(factory=lambda: Kernel(50.0, 7.0, 3.0))
     counts: LogCounts = field(factory=LogCounts)
     health: ProcessHealth = field(init=False)
 
@@ -124,6 +102,15 @@ def test_time_that_it_was_held_up_is_told_with_what_it_was_spent_on(
     process.health.stop()
 
 
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    """Collect nothing meanwhile: it would be measured."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_collector")
 def test_pauses_of_the_collector_show() -> None:
     process = Process()
     pauses = process.health._garbage

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from attrs import define
 
 from .conftest import Host, until
 
@@ -73,57 +74,61 @@ def test_hangup_without_a_terminal_and_a_log_file_changes_nothing(
     assert "last trigger" in rest
 
 
-def at_a_terminal(terminal: int) -> Callable[[], None]:
-    """Make a terminal the controlling one of a process that is about to start."""
+@define
+class AtATerminal:
+    """The sample program, ready, on a terminal of its own.
 
-    def take() -> None:
-        fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+    Attributes:
+        process: The program.
+        log: Its log file.
+    """
 
-    return take
+    process: subprocess.Popen[str]
+    log: Path
+    _master: int
+
+    @classmethod
+    def of(cls, host: Host, *options: str, reactor: str = "--reactor=default") -> AtATerminal:
+        """Start it, with these options of its own."""
+        master, terminal = pty.openpty()
+        log = host.directory / "x.log"
+        process = host.start(
+            *("twistd", reactor, "-n", f"--logfile={log}", "sample", *options),
+            stdin=terminal,
+            stdout=terminal,
+            stderr=terminal,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(terminal, termios.TIOCSCTTY, 0),
+        )
+        os.close(terminal)
+        until(lambda: log.exists() and "ready" in log.read_text())
+        return cls(process, log, master)
+
+    def go_away(self) -> None:
+        """Close the terminal."""
+        os.close(self._master)
 
 
 @pytest.mark.fault("C069")
 @pytest.mark.parametrize("reactor", ["--reactor=default", "--reactor=asyncio"])
 def test_program_whose_terminal_goes_away_ends_in_order(host: Host, reactor: str) -> None:
-    master, terminal = pty.openpty()
-    log = host.directory / "x.log"
-    process = host.start(
-        *("twistd", reactor, "-n", f"--logfile={log}", "sample"),
-        stdin=terminal,
-        stdout=terminal,
-        stderr=terminal,
-        start_new_session=True,
-        preexec_fn=at_a_terminal(terminal),
-    )
-    os.close(terminal)
-    until(lambda: log.exists() and "ready" in log.read_text())
-    os.close(master)
-    assert process.wait(300) == 0
-    assert "last trigger" in log.read_text()
+    sample = AtATerminal.of(host, reactor=reactor)
+    sample.go_away()
+    assert sample.process.wait(300) == 0
+    assert "last trigger" in sample.log.read_text()
 
 
 def test_second_hangup_does_not_cut_the_end_short(host: Host) -> None:
-    master, terminal = pty.openpty()
-    log = host.directory / "x.log"
-    process = host.start(
-        *("twistd", "-n", f"--logfile={log}", "sample", "--deaf"),
-        stdin=terminal,
-        stdout=terminal,
-        stderr=terminal,
-        start_new_session=True,
-        preexec_fn=at_a_terminal(terminal),
-    )
-    os.close(terminal)
-    until(lambda: log.exists() and "ready" in log.read_text())
-    process.send_signal(signal.SIGHUP)
-    until(lambda: "asked to stop" in log.read_text())
+    sample = AtATerminal.of(host, "--deaf")
+    sample.process.send_signal(signal.SIGHUP)
+    until(lambda: "asked to stop" in sample.log.read_text())
     time.sleep(0.2)
-    process.send_signal(signal.SIGHUP)
+    sample.process.send_signal(signal.SIGHUP)
     time.sleep(0.2)
-    assert process.poll() is None
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(300) == 0
-    os.close(master)
+    assert sample.process.poll() is None
+    sample.process.send_signal(signal.SIGTERM)
+    assert sample.process.wait(300) == 0
+    sample.go_away()
 
 
 def test_hangup_that_is_ignored_from_the_start_stays_so(host: Host) -> None:

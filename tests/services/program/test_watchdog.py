@@ -13,27 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.logger import LogEvent, capturedLogs, formatEvent
 
-from services.program.cpu_time import CPUTime
 from services.program.logs import STACK, TextFormat, json_format
 from services.program.watchdog import PATIENCE, TICK, Watchdog
+from tests.services.program.kernel import Kernel
 
 pytestmark = pytest.mark.fault("C051")
-
-
-@define
-class Kernel(CPUTime):
-    """Tells what it was told to tell."""
-
-    waits: float | None = 0.0
-    throttles: float | None = None
-
-    @property
-    def waited(self) -> float | None:
-        return self.waits
-
-    @property
-    def throttled(self) -> float | None:
-        return self.throttles
 
 
 @define
@@ -42,7 +26,7 @@ class Scene:
 
     now: float = 100.0
     deaf: bool = False
-    kernel: Kernel = field(factory=Kernel)
+    kernel: Kernel = field(factory=lambda: Kernel(waits=0.0))
     watchdog: Watchdog = field(init=False)
     _calls: list[Callable[[], object]] = field(factory=list)
 

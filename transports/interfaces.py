@@ -8,6 +8,7 @@ from twisted.internet.interfaces import (
     IListeningPort,
     IProtocol,
     IProtocolFactory,
+    IPushProducer,
     IStreamClientEndpoint,
     IStreamServerEndpoint,
 )
@@ -15,7 +16,14 @@ from zope.interface import Attribute, Interface
 
 from transports.uri import URI
 
-__all__ = ["FRAMINGS", "IDrainedFactory", "IDrainedProtocol", "IReceiver", "ITransport"]
+__all__ = [
+    "FRAMINGS",
+    "IDrainedFactory",
+    "IDrainedProtocol",
+    "IPacedPort",
+    "IReceiver",
+    "ITransport",
+]
 
 FRAMINGS = ("lines", "message")
 """What the framing of a transport may be."""
@@ -136,4 +144,25 @@ class IDrainedFactory(IProtocolFactory):
 
         Args:
             silently: How many times a receiver returned None.
+        """
+
+
+class IPacedPort(IListeningPort, IPushProducer):
+    """A port that asks how many it may accept, and lets the others wait.
+
+    It is paused and resumed as a producer is: what waits is in the system's queue.
+    """
+
+    room = Attribute(
+        "A callable that gives how many may be accepted at once; asked before some are."
+        " It may pause the port, and be replaced."
+    )
+
+    def limit_buffers(own: int, of_system: int) -> None:
+        """Have the connections that are accepted from now on buffer little.
+
+        Args:
+            own: Bytes of each that may wait before its producer is paused, and that are
+                read at once.
+            of_system: Bytes that the system is asked to let wait for each.
         """

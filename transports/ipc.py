@@ -13,6 +13,7 @@ import re
 import socket
 import struct
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from attrs import frozen
@@ -37,6 +38,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from brokerproto.errors import DialError, ListenError
+from transports.hub import choice
 from transports.interfaces import ITransport
 from transports.profile import Profile
 from transports.reasons import dial_reason, listen_reason
@@ -49,7 +51,7 @@ __all__ = ["LONGEST_NAME", "IPCAddress", "IPCTransport", "transport"]
 LONGEST_NAME = 107 if sys.platform == "linux" else 103
 """Bytes of a path, or of an abstract name without its ``@``."""
 
-_OPTIONS = {"framing": ("lines",), "mode": None}
+_OPTIONS: dict[str, Any] = {"framing": ("lines",), **choice.OPTION, "mode": None}
 
 _MODE = re.compile(r"0?[0-7]{3}")
 _DEFAULT_MODE = "600"
@@ -73,11 +75,23 @@ class IPCTransport:
     def client_endpoint(self, reactor: Any, uri: URI) -> IStreamClientEndpoint:
         """See `ITransport`; the option ``mode`` means nothing to whoever dials."""
         _mode_of(uri)
-        return _ClientEndpoint(reactor, uri, _name_of(uri))
+        name = _name_of(uri)
+        if choice.is_hub(uri):
+            from transports.hub.ipc import UNIXHubEndpoint
+
+            return _ClientEndpoint(uri, UNIXHubEndpoint(reactor, name, DIAL_TIMEOUT))
+        by_reactor = UNIXClientEndpoint(_Dialling(reactor), name, DIAL_TIMEOUT)
+        return _ClientEndpoint(uri, by_reactor)
 
     def server_endpoint(self, reactor: Any, uri: URI) -> IStreamServerEndpoint:
         """See `ITransport`; without the option ``mode`` only the own user may connect."""
-        return _ServerEndpoint(reactor, uri, _name_of(uri), _mode_of(uri))
+        name, mode = _name_of(uri), _mode_of(uri)
+        port: type[Any] = _Port
+        if choice.is_hub(uri):
+            from transports.hub.ipc import UNIXPort
+
+            port = UNIXPort
+        return _ServerEndpoint(uri, lambda factory: port(reactor, factory, name, mode))
 
     def is_local(self, uri: URI) -> bool:
         """See `ITransport`: always."""
@@ -217,7 +231,7 @@ class _Port(unix.Port):
 
     transport = _Server
 
-    def __init__(self, name: bytes, factory: IProtocolFactory, mode: int, reactor: Any) -> None:
+    def __init__(self, reactor: Any, factory: IProtocolFactory, name: bytes, mode: int) -> None:
         unix.Port.__init__(self, name, factory, BACKLOG, mode, reactor)
         self._socket_file = None if name.startswith(b"\0") else SocketFile(name)
         self._factory = factory
@@ -257,14 +271,12 @@ class _Port(unix.Port):
 @implementer(IStreamServerEndpoint)
 @frozen
 class _ServerEndpoint:
-    reactor: Any
     uri: URI
-    name: bytes
-    mode: int
+    port: Callable[[IProtocolFactory], IListeningPort]
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
         """Listen; the Deferred has already fired when this returns."""
-        port = _Port(self.name, protocolFactory, self.mode, self.reactor)
+        port = self.port(protocolFactory)
         try:
             port.startListening()
         except (CannotListenError, OSError) as exc:
@@ -316,13 +328,11 @@ class _Dialling:
 @implementer(IStreamClientEndpoint)
 @frozen
 class _ClientEndpoint:
-    reactor: Any
     uri: URI
-    name: bytes
+    endpoint: IStreamClientEndpoint
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
-        endpoint = UNIXClientEndpoint(_Dialling(self.reactor), self.name, DIAL_TIMEOUT)
-        connecting: Deferred[IProtocol] = endpoint.connect(protocolFactory)
+        connecting = self.endpoint.connect(protocolFactory)
         # What fails at once is the system's doing: the factory was not asked yet.
         ours = (ConnectError, OSError) if connecting.called else (ConnectError,)
         return connecting.addErrback(self._failed, ours)

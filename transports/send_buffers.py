@@ -13,6 +13,8 @@ from typing import Any
 from twisted.internet import tcp, unix
 from twisted.internet.interfaces import IListeningPort
 
+from transports.interfaces import IPacedPort
+
 __all__ = ["BUFFERED", "SYSTEM_BUFFERED", "keep_send_buffers_small"]
 
 BUFFERED = 1024
@@ -43,9 +45,13 @@ def keep_send_buffers_small(port: IListeningPort) -> bool:
         port: One that listens.
 
     Returns:
-        Whether that can be had: of Twisted's ports for TCP and UNIX sockets, not of
-        others.
+        Whether that can be had: of Twisted's ports for TCP and UNIX sockets and of
+        those that provide `IPacedPort`, not of others.
     """
+    if IPacedPort.providedBy(port):
+        paced: Any = port
+        paced.limit_buffers(BUFFERED, SYSTEM_BUFFERED)
+        return True
     if not isinstance(port, tcp.Port):
         return False
     frugal: type = _FrugalUNIXServer if isinstance(port, unix.Port) else _FrugalServer

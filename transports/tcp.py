@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections.abc import Callable
 from ipaddress import IPv6Address as IPv6Number
 from typing import Any
 
@@ -30,6 +31,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from brokerproto.errors import DialError, ListenError
+from transports.hub import choice
 from transports.interfaces import ITransport
 from transports.profile import Profile
 from transports.reasons import dial_reason, listen_reason
@@ -42,7 +44,9 @@ __all__ = [
     "set_no_delay",
     "set_user_timeout",
     "socket_of",
+    "socket_of_both_families",
     "transport",
+    "unmapped",
 ]
 
 BACKLOG = 4096
@@ -51,7 +55,7 @@ BACKLOG = 4096
 DIAL_TIMEOUT = 5.0
 """Seconds for each address (protocol reference, section "Reconnecting")."""
 
-_OPTIONS = {"framing": ("lines",)}
+_OPTIONS: dict[str, Any] = {"framing": ("lines",), **choice.OPTION, "source": None}
 
 _MOST_MILLISECONDS = 2**31 - 1
 
@@ -78,11 +82,15 @@ class TCPTransport:
             raise uri.refusal("* is for listening; to connect takes one host")
         if port == 0:
             raise uri.refusal("port 0 is for listening; to connect takes a port")
-        return _ClientEndpoint(reactor, uri, port)
+        return _ClientEndpoint(uri, _dialling(reactor, uri, port, _source_of(uri)))
 
     def server_endpoint(self, reactor: Any, uri: URI) -> IStreamServerEndpoint:
         """See `ITransport`; a name is looked up, blocking, when it listens."""
-        return _ServerEndpoint(reactor, uri, _port_of(uri))
+        port = _port_of(uri)
+        if "source" in uri.options:
+            raise uri.refusal("the option 'source' is for connecting")
+        listen = _listen_by_hub if choice.is_hub(uri) else _listen
+        return _ServerEndpoint(reactor, uri, port, listen)
 
     def is_local(self, uri: URI) -> bool:
         """See `ITransport`: loopback addresses and ``localhost``."""
@@ -149,23 +157,43 @@ def _port_of(uri: URI) -> int:
     return uri.port
 
 
+def _source_of(uri: URI) -> str:
+    """Give the address to dial from; empty where none is given."""
+    source = uri.options.get("source", "")
+    if not source:
+        return ""
+    if not (isIPAddress(source) or isIPv6Address(source)):
+        raise uri.refusal(f"the option 'source' is an address in numbers, not {source!r}")
+    if (isIPAddress(uri.host) and ":" in source) or (isIPv6Address(uri.host) and ":" not in source):
+        raise uri.refusal("the option 'source' is an address of the same family as the host")
+    return source
+
+
+def _dialling(reactor: Any, uri: URI, port: int, source: str) -> IStreamClientEndpoint:
+    host = uri.host
+    is_numeric = isIPAddress(host) or isIPv6Address(host)
+    if choice.is_hub(uri):
+        from transports.hub.tcp import NamedHubEndpoint, TCPHubEndpoint
+
+        by_hub = TCPHubEndpoint if is_numeric else NamedHubEndpoint
+        return by_hub(reactor, host, port, source, DIAL_TIMEOUT)
+    bind = (source, 0) if source else None
+    if not is_numeric:
+        return HostnameEndpoint(reactor, host, port, DIAL_TIMEOUT, bind)
+    by_reactor = TCP4ClientEndpoint if isIPAddress(host) else TCP6ClientEndpoint
+    endpoint: IStreamClientEndpoint = by_reactor(reactor, host, port, DIAL_TIMEOUT, bind)
+    return endpoint
+
+
 @implementer(IStreamClientEndpoint)
 @frozen
 class _ClientEndpoint:
-    reactor: Any
     uri: URI
-    port: int
+    endpoint: IStreamClientEndpoint
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
-        return self._endpoint().connect(protocolFactory).addCallbacks(self._connected, self._failed)
-
-    def _endpoint(self) -> IStreamClientEndpoint:
-        host = self.uri.host
-        if isIPAddress(host):
-            return TCP4ClientEndpoint(self.reactor, host, self.port, DIAL_TIMEOUT)
-        if isIPv6Address(host):
-            return TCP6ClientEndpoint(self.reactor, host, self.port, DIAL_TIMEOUT)
-        return HostnameEndpoint(self.reactor, host, self.port, DIAL_TIMEOUT)
+        connecting = self.endpoint.connect(protocolFactory)
+        return connecting.addCallbacks(self._connected, self._failed)
 
     def _connected(self, protocol: IProtocol) -> IProtocol:
         set_no_delay(socket_of(getattr(protocol, "transport", None)))
@@ -182,29 +210,49 @@ class _ServerEndpoint:
     reactor: Any
     uri: URI
     port: int
+    open_port: Callable[[Any, str, int, IProtocolFactory], IListeningPort]
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
         """Listen; the Deferred has already fired when this returns."""
         try:
-            port = self._listen(protocolFactory)
+            port = self.open_port(self.reactor, self.uri.host, self.port, protocolFactory)
         except (CannotListenError, OSError) as exc:
-            return fail(self._refused(exc))
-        # Accepted connections inherit it, which saves a call for each.
-        set_no_delay(getattr(port, "socket", None))
+            return fail(ListenError(str(self.uri), listen_reason(exc)))
         return succeed(port)
 
-    def _listen(self, factory: IProtocolFactory) -> IListeningPort:
-        if self.uri.host != "*":
-            interface = _address_of(self.uri.host)
-        elif (port := _listen_on_both_families(self.reactor, self.port, factory)) is not None:
-            return port
-        else:
-            interface = ""
-        listening: IListeningPort = self.reactor.listenTCP(self.port, factory, BACKLOG, interface)
-        return listening
 
-    def _refused(self, error: BaseException) -> ListenError:
-        return ListenError(str(self.uri), listen_reason(error))
+def _listen(reactor: Any, host: str, number: int, factory: IProtocolFactory) -> IListeningPort:
+    """Have the reactor listen."""
+    sock = socket_of_both_families(number) if host == "*" else None
+    if sock is None:
+        interface = "" if host == "*" else _address_of(host)
+        port = reactor.listenTCP(number, factory, BACKLOG, interface)
+    else:
+        with sock:
+            sock.setblocking(False)
+            port = reactor.adoptStreamPort(sock.fileno(), socket.AF_INET6, factory)
+        port.transport = _DualStackServer
+    # Accepted connections inherit it, which saves a call for each.
+    set_no_delay(getattr(port, "socket", None))
+    listening: IListeningPort = port
+    return listening
+
+
+def _listen_by_hub(
+    reactor: Any, host: str, number: int, factory: IProtocolFactory
+) -> IListeningPort:
+    from transports.hub.tcp import TCPPort, listening_socket
+
+    def make_socket() -> socket.socket:
+        sock = socket_of_both_families(number) if host == "*" else None
+        if sock is None:
+            sock = listening_socket("" if host == "*" else _address_of(host), number)
+        set_no_delay(sock)
+        return sock
+
+    port = TCPPort(reactor, factory, make_socket)
+    port.startListening()
+    return port
 
 
 def _address_of(host: str) -> str:
@@ -215,43 +263,38 @@ def _address_of(host: str) -> str:
     return addresses.get(socket.AF_INET) or addresses[socket.AF_INET6]
 
 
-def _listen_on_both_families(
-    reactor: Any, port: int, factory: IProtocolFactory
-) -> IListeningPort | None:
-    """Listen on one socket for both; give None where there is no IPv6.
+def socket_of_both_families(port: int) -> socket.socket | None:
+    """Listen on one socket for both families; give None where there is no IPv6.
 
     One socket has one port, also where the system chooses it. The reactor's
     own listening leaves IPV6_V6ONLY to the system's setting.
+
+    Raises:
+        OSError: It cannot be.
     """
     if not socket.has_dualstack_ipv6():
         return None
     try:
-        sock = socket.create_server(
+        return socket.create_server(
             ("::", port), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True
         )
     except OSError as exc:
         if exc.errno in _NO_IPV6:
             return None
         raise
-    with sock:
-        sock.setblocking(False)
-        listening = reactor.adoptStreamPort(sock.fileno(), socket.AF_INET6, factory)
-    listening.transport = _DualStackServer
-    result: IListeningPort = listening
-    return result
 
 
 class _DualStackServer(Server):
     """An accepted connection that names an IPv4 address as one."""
 
     def getHost(self) -> IPv4Address | IPv6Address:
-        return _unmapped(Server.getHost(self))
+        return unmapped(Server.getHost(self))
 
     def getPeer(self) -> IPv4Address | IPv6Address:
-        return _unmapped(Server.getPeer(self))
+        return unmapped(Server.getPeer(self))
 
 
-def _unmapped(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+def unmapped(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
     """Write ``::ffff:192.0.2.1`` as ``192.0.2.1``."""
     number = IPv6Number(address.host).ipv4_mapped if ":" in address.host else None
     return address if number is None else IPv4Address("TCP", str(number), address.port)

@@ -53,24 +53,32 @@ def loopback(uri: URI) -> str:
     return f"tcp://127.0.0.1:{uri.port}"
 
 
+def loopback_by_hub(uri: URI) -> str:
+    return f"{loopback(uri)}?io=hub"
+
+
 def loopback_of_twisted(uri: URI) -> str:
     """Dial as one of Twisted's client strings, which are not those of its servers."""
     port = uri.opaque.split(":")[1]
     return f"{uri.scheme}:tcp:127.0.0.1:{port}"
 
 
-WITHOUT_ABSTRACT_NAMES = "" if sys.platform == "linux" else "only Linux has abstract names"
+ON_LINUX = "" if sys.platform == "linux" else "only Linux has abstract names, and the hub"
 ROWS = [
     Row("tcp://127.0.0.1:0", 0),
     Row("tcp://[::1]:0", 0, reason_to_skip="" if has_ipv6() else "no IPv6 loopback here"),
     Row("tcp://*:0", 0, loopback),
+    Row("tcp://127.0.0.1:0?io=hub", 0, reason_to_skip=ON_LINUX),
+    Row("tcp://*:0?io=hub", 0, loopback_by_hub, reason_to_skip=ON_LINUX),
     Row("inproc://name", 3),
     Row("ipc://{folder}/s", 2),
-    Row(f"ipc://@brokerproto-{os.getpid()}", 3, reason_to_skip=WITHOUT_ABSTRACT_NAMES),
+    Row("ipc://{folder}/s?io=hub", 2, reason_to_skip=ON_LINUX),
+    Row(f"ipc://@brokerproto-{os.getpid()}", 3, reason_to_skip=ON_LINUX),
     Row("twisted:tcp:0:interface=127.0.0.1", 3, loopback_of_twisted),
     Row("fault+tcp://127.0.0.1:0", 0),
     Row("fault+tcp://127.0.0.1:0?slice=1", 0),
     Row("fault+tcp://127.0.0.1:0?delay=5", 0),
+    Row("fault+tcp://127.0.0.1:0?io=hub&slice=1-1000&delay=5", 0, reason_to_skip=ON_LINUX),
     Row("fault+inproc://name", 3),
     Row("fault+inproc://name?slice=1-1000&delay=5&jitter=5", 3),
     Row("fault+ipc://{folder}/s", 2),

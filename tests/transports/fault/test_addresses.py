@@ -97,7 +97,7 @@ def test_any_value_is_read_or_refused(key: str, value: str) -> None:
     [
         (client, "fault+tcp://127.0.0.1", "the port is missing"),
         (client, "fault+tcp://*:1337?slice=1", "* is for listening"),
-        (server, f"{BASE}?dealy=5", "tcp:// knows framing; fault+ knows slice, delay, jitter"),
+        (server, f"{BASE}?dealy=5", "source; fault+ knows slice, delay, jitter"),
         (server, "fault+ipc:///s?mode=9&slice=1", "three octal digits"),
         (client, "fault+twisted:tcp:h:1?slice=0", "the option 'slice' is a number of bytes"),
         (client, "fault+twisted:tcp:h:1?slice", "an option is written key=value"),

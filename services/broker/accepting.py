@@ -20,6 +20,7 @@ from brokerproto.broker import Broker
 from brokerproto.protocol import BrokerFactory, BrokerProtocol
 from services.broker.doors import CountingDoor, Door
 from services.program.counted import Counted
+from transports.interfaces import IPacedPort
 
 __all__ = ["Gate", "GatedFactory"]
 
@@ -64,8 +65,12 @@ class Gate:
         Returns:
             What listens from now on, in place of `port`.
         """
-        if isinstance(port, Port):
-            door: Door = CountingDoor(port, self._take_away, self._reactor, self.room)
+        if IPacedPort.providedBy(port):
+            paced: Any = port
+            paced.room = self.room
+            door = Door(port, self._take_away)
+        elif isinstance(port, Port):
+            door = CountingDoor(port, self._take_away, self._reactor, self.room)
         elif IPushProducer.providedBy(port):
             factory.gate = self
             door = Door(port, self._take_away)

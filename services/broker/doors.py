@@ -12,6 +12,8 @@ from twisted.internet.tcp import Port
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from transports.interfaces import IPacedPort
+
 __all__ = ["CountingDoor", "Door", "slowed"]
 
 
@@ -106,6 +108,10 @@ def slowed(port: IListeningPort, reactor: Any, batch: int) -> IListeningPort:
     Returns:
         What listens from now on, in place of `port`.
     """
+    if IPacedPort.providedBy(port):
+        paced: Any = port
+        paced.room = lambda: batch
+        return port
     if not isinstance(port, Port):
         return port
     door = CountingDoor(port, lambda _: None, reactor, lambda: batch)

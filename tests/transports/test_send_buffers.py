@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from transports import URI, transport_for
 from transports.send_buffers import BUFFERED, keep_send_buffers_small
 
 reactor: Any = _reactor
+only_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has the hub")
 
 
 class Writer(Protocol):
@@ -85,10 +87,19 @@ async def accepted() -> AsyncIterator[Callable[..., Any]]:
         end()
 
 
-@pytest.fixture(params=["tcp://127.0.0.1:0", "tcp://*:0", "ipc", "twisted:tcp:0"])
+@pytest.fixture(
+    params=[
+        "tcp://127.0.0.1:0",
+        "tcp://*:0",
+        "ipc",
+        "twisted:tcp:0",
+        pytest.param("tcp://*:0?io=hub", marks=only_linux),
+        pytest.param("ipc?io=hub", marks=only_linux),
+    ]
+)
 def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     text: str = request.param
-    return f"ipc://{tmp_path}/s" if text == "ipc" else text
+    return text.replace("ipc", f"ipc://{tmp_path}/s") if text.startswith("ipc") else text
 
 
 async def test_little_waits_for_who_reads_nothing(accepted: Any, address: str) -> None:

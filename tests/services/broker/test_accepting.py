@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from services.broker.accepting import Gate, GatedFactory, files_can_be_opened
 from transports import URI, transport_for
 
 reactor: Any = _reactor
+only_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has the hub")
 
 
 class House:
@@ -91,10 +93,20 @@ async def house() -> AsyncIterator[Houses]:
         await each.close()
 
 
-@pytest.fixture(params=["tcp://127.0.0.1:0", "tcp://*:0", "ipc", "inproc://gate", "twisted:tcp:0"])
+@pytest.fixture(
+    params=[
+        "tcp://127.0.0.1:0",
+        "tcp://*:0",
+        "ipc",
+        "inproc://gate",
+        "twisted:tcp:0",
+        pytest.param("tcp://*:0?io=hub", marks=only_linux),
+        pytest.param("ipc?io=hub", marks=only_linux),
+    ]
+)
 def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     text: str = request.param
-    return f"ipc://{tmp_path}/s" if text == "ipc" else text
+    return text.replace("ipc", f"ipc://{tmp_path}/s") if text.startswith("ipc") else text
 
 
 def dialled(uri: URI) -> URI:

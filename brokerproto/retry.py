@@ -9,10 +9,16 @@ from attrs import define, field
 from brokerproto.errors import ProtocolError, RefusedError, RemoteProtocolError, Retry
 from brokerproto.messages import Success
 
-__all__ = ["LAST_TRY", "RetryPolicy"]
+__all__ = ["LAST_TRY", "LONGEST_TOLD", "RetryPolicy"]
 
 LAST_TRY = 60.0
 """Seconds before the one more try that ``never`` leaves."""
+
+LONGEST_TOLD = 3600.0
+"""Seconds for which an engine stays away at most because a broker says so.
+
+Whoever is told ten years, by a fault of the broker, would never be seen again.
+"""
 
 _SHORTEST, _FIRST, _LONGEST = 0.5, 4.0, 30.0
 _STABLE_INTERVALS = 3
@@ -39,7 +45,7 @@ class RetryPolicy:
 
     def registered(self, success: Success) -> None:
         """Take note of the terms of a registration."""
-        self.herd = float(success.herd or 1)
+        self.herd = float(min(success.herd or 1, LONGEST_TOLD))
         self._told_never = False
 
     def ended(self, error: ProtocolError | None, stable: float = 0.0) -> float | None:
@@ -60,7 +66,8 @@ class RetryPolicy:
                 return None
             self._told_never = True
             return LAST_TRY
-        return (retry if isinstance(retry, int) else 0) + self._draw()
+        told = min(retry, LONGEST_TOLD) if isinstance(retry, int) else 0
+        return told + self._draw()
 
     def _draw(self) -> float:
         attempt = self.attempts

@@ -17,6 +17,9 @@ __all__ = ["dial_reason", "listen_reason"]
 # The system's own words for it would not tell what is to be done.
 _IN_OUR_WORDS = {errno.EAGAIN: "too many connections wait to be accepted there"}
 
+_NO_HOST = "no such host"
+_NO_ANSWER = "its name cannot be looked up now"
+
 
 def dial_reason(error: BaseException | None, timeout: float | None = None) -> str:
     """Say in words why dialling failed.
@@ -25,8 +28,11 @@ def dial_reason(error: BaseException | None, timeout: float | None = None) -> st
         error: What an endpoint's ``connect`` failed with.
         timeout: Seconds that were waited for an answer, where they are known.
     """
-    if isinstance(error, (DNSLookupError, socket.gaierror)):
-        return "no such host"
+    if isinstance(error, DNSLookupError):
+        # Twisted keeps to itself which of them it was.
+        return f"{_NO_HOST}, or {_NO_ANSWER}"
+    if isinstance(error, socket.gaierror):
+        return _lookup_words(error)
     if isinstance(error, TimeoutError):
         return "no answer in time" if timeout is None else f"no answer within {timeout:g} s"
     number = getattr(error, "osError", None) or getattr(error, "errno", None)
@@ -42,8 +48,12 @@ def listen_reason(error: BaseException | None) -> str:
     """
     cause = error.socketError if isinstance(error, CannotListenError) else error
     if isinstance(cause, socket.gaierror):
-        return "no such host"
+        return _lookup_words(cause)
     return _system_words(getattr(cause, "errno", None)) or _own_words(cause)
+
+
+def _lookup_words(error: socket.gaierror) -> str:
+    return _NO_ANSWER if error.errno == socket.EAI_AGAIN else _NO_HOST
 
 
 def _system_words(number: object) -> str | None:

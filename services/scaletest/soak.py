@@ -147,6 +147,7 @@ class Soak:
 
     async def _join(self) -> None:
         count = self.settings.engines
+        self._say("joining", f"{count} engines register at {self.fleet.broker}")
         shifty = list(_SHIFTY.values())
         for number in range(1, count + 1):
             # One in fifty of the innocent has a bad line, which is none of its fault.
@@ -296,11 +297,13 @@ class Soak:
 
     async def _until(self, what: str, **wanted: int) -> dict[str, Any]:
         stats: dict[str, Any] = {}
-        for _ in range(int(_PATIENCE / 0.5)):
+        for look in range(int(_PATIENCE / 0.5)):
             stats = await self._ask("/stats")
             if all(stats[name] == value for name, value in wanted.items()):
                 return stats
             await _later(self.reactor, 0.5)
+            if look % 10 == 0:
+                self._say("", f"waiting for {what}: {stats['registered']} are registered")
         raise TimeoutError(f"{what}: not within {_PATIENCE:g} s; it stands at {stats}")
 
     async def _until_true(self, what: str, happened: Any) -> None:
@@ -333,13 +336,13 @@ async def soak(reactor: Any, settings: Settings, console: Console) -> None:
     with tempfile.TemporaryDirectory(prefix="brokerproto-soak-") as name:
         anywhere = ["--listen", "tcp://127.0.0.1:0", "--control", "http://127.0.0.1:0"]
         interval = ["--interval", str(settings.interval)]
+        console.print(
+            f"a soak of a broker and {settings.engines} engines in {name}: T = {settings.interval}"
+            f" s, {settings.minutes:g} minutes of trouble, seed {settings.seed}",
+            highlight=False,
+        )
         broker = Program("broker", [*anywhere, *interval], Path(name))
         try:
-            console.print(
-                f"{settings.engines} engines, T = {settings.interval} s, for"
-                f" {settings.minutes:g} minutes; seed {settings.seed}",
-                highlight=False,
-            )
             status = await Soak(reactor, settings, broker, console).run()
         finally:
             if broker.process.poll() is None:

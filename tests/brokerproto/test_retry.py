@@ -52,6 +52,21 @@ def test_first_wait_is_spread_over_the_announced_herd(
     assert drawn.ranges == [(0, herd)]
 
 
+@pytest.mark.parametrize("seconds", [3601, 315_360_000, 2**53 - 1])
+def test_nobody_stays_away_for_years_because_a_broker_says_so(
+    policy: RetryPolicy, drawn: Drawn, seconds: int
+) -> None:
+    policy.registered(Success(v=1, herd=seconds))
+    assert policy.ended(None) == 3600
+    assert policy.ended(refused(seconds)) == 3600 + 4
+    assert drawn.ranges == [(0, 3600), (0.5, 4)]
+
+
+def test_an_hour_is_obeyed(policy: RetryPolicy) -> None:
+    policy.registered(Success(v=1, herd=3600))
+    assert policy.ended(refused(3600)) == 7200
+
+
 @pytest.mark.parametrize("silent_on_herd", [Success(), Success(v=1), Success(v=1, herd=0)])
 def test_a_broker_that_announces_no_herd_takes_back_what_another_said(
     policy: RetryPolicy, drawn: Drawn, silent_on_herd: Success

@@ -28,7 +28,7 @@ from brokerproto.errors import CODES, LocalProtocolError, RemoteProtocolError
 from brokerproto.flow import READING_DEADLINE
 from brokerproto.grammar import MAX_NUMBER, MAX_WORK_MS
 from brokerproto.liveness import tick_length, worst_detection
-from brokerproto.retry import LAST_TRY, RetryPolicy
+from brokerproto.retry import LAST_TRY, LONGEST_TOLD, RetryPolicy
 from brokerproto.states import (
     BROKER_TRANSITIONS,
     ENGINE_TRANSITIONS,
@@ -341,6 +341,7 @@ def test_limits_are_those_of_the_code() -> None:
         commands.WORK_WAITING,
         life.REPORTS_KEPT,
         engine_session.SUCCESS_DEADLINE,
+        LONGEST_TOLD,
     ]
     assert f"{LAST_TRY:.0f} s, once" in PAGE.section("Reconnecting").text
 

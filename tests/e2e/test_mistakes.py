@@ -42,7 +42,9 @@ MISTAKES = [
     Mistake((*BROKER, "--interval", "0"), "--interval: '0' is not a whole number from 1 to 300"),
     Mistake((*BROKER, "--listen", "tcp://1337"), "'tcp://1337': the port is missing"),
     Mistake((*BROKER, "--listen", "tcp://0.0.0.0:0"), "give --insecure if that is meant"),
-    Mistake((*BROKER, "--insecure", "--listen", "tcp://nosuch.invalid:0"), "no such host"),
+    Mistake(
+        (*BROKER, "--insecure", "--listen", "tcp://nosuch.invalid:0"), "tcp://nosuch.invalid:0: "
+    ),
     Mistake(
         (*BROKER, "--insecure", "--listen", "tcp://192.0.2.1:0"), "Cannot assign requested address"
     ),

@@ -9,6 +9,7 @@ import pytest
 
 from tests.e2e.peers import Peer
 from tests.e2e.scene import Stage
+from tests.network.namespaces import forgotten
 from tests.network.routed import RoutedNetwork
 from tests.network.scene import NetworkScene
 from tests.network.tools import TOOLS
@@ -22,13 +23,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in costly]
 
 
-@pytest.fixture
-def network() -> Iterator[RoutedNetwork]:
-    """A network without a host."""
+@pytest.fixture(scope="session")
+def tools() -> None:
+    """Have what networks need, and nothing left of a run that was killed."""
     if reason := TOOLS.reason_against():
         if TOOLS.expected:
             pytest.fail(reason)
         pytest.skip(reason)
+    for namespace in forgotten():
+        namespace.delete()
+
+
+@pytest.fixture
+def network(tools: None) -> Iterator[RoutedNetwork]:
+    """A network without a host."""
     network = RoutedNetwork()
     try:
         network.open()

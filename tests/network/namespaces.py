@@ -14,13 +14,26 @@ from attrs import define, field
 
 from tests.commands import run
 
-__all__ = ["Namespace"]
+__all__ = ["PREFIX", "Namespace", "forgotten"]
+
+PREFIX = "faults"
+"""What the names of these tests' namespaces begin with; a process's number follows."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _NAMED = Path("/run/netns")
 _CLONE_NEWNET = 0x40000000
+
+
+def forgotten() -> list[Namespace]:
+    """List the namespaces of tests whose process was killed before it removed them."""
+    found = []
+    for path in _NAMED.glob(f"{PREFIX}-*") if _NAMED.is_dir() else ():
+        pid = path.name.split("-")[1]
+        if pid.isdecimal() and not Path("/proc", pid).exists():
+            found.append(Namespace(path.name))
+    return found
 
 
 @define(eq=False)

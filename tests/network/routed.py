@@ -11,7 +11,7 @@ from typing import Literal
 from attrs import define, field
 
 from tests.commands import run
-from tests.network.namespaces import Namespace
+from tests.network.namespaces import PREFIX, Namespace
 
 __all__ = ["Host", "RoutedNetwork"]
 
@@ -59,7 +59,7 @@ class RoutedNetwork:
     """
 
     _router: Namespace = field(
-        factory=lambda: Namespace(f"faults-{os.getpid()}-{secrets.token_hex(2)}")
+        factory=lambda: Namespace(f"{PREFIX}-{os.getpid()}-{secrets.token_hex(2)}")
     )
     _hosts: list[Host] = field(factory=list)
 

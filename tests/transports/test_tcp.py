@@ -159,9 +159,23 @@ async def test_address_of_another_machine_is_a_listen_error() -> None:
     assert error.reason == os.strerror(errno.EADDRNOTAVAIL)
 
 
-async def test_unresolvable_name_is_a_listen_error_in_one_line() -> None:
+@pytest.mark.fault("C094")
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [
+        (socket.EAI_NONAME, "no such host"),
+        (socket.EAI_AGAIN, "its name cannot be looked up now"),
+    ],
+)
+async def test_unresolvable_name_is_a_listen_error_in_one_line(
+    number: int, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look_up(*_: object, **__: object) -> None:
+        raise socket.gaierror(number, "as the system has it")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
     error = await fails_to_listen("tcp://broker.invalid:0")
-    assert str(error) == "cannot listen on tcp://broker.invalid:0: no such host"
+    assert str(error) == f"cannot listen on tcp://broker.invalid:0: {reason}"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
@@ -175,7 +189,10 @@ async def test_refusal_is_a_dial_error(host: str) -> None:
 
 async def test_unresolvable_name_is_a_dial_error_in_one_line() -> None:
     error = await fails_to_dial("tcp://broker.invalid:1337")
-    assert str(error) == "cannot connect to tcp://broker.invalid:1337: no such host"
+    assert str(error) == (
+        "cannot connect to tcp://broker.invalid:1337:"
+        " no such host, or its name cannot be looked up now"
+    )
     assert error.retriable
 
 

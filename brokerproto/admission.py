@@ -11,8 +11,10 @@ from attrs import define, field
 
 from brokerproto.broker_session import BrokerSession
 from brokerproto.errors import BrokerFullError, RemoteProtocolError
+from brokerproto.fleet import Origin
 from brokerproto.liveness import LONGEST_LOOK, DeadlineRing
 from brokerproto.pacing import Pace
+from brokerproto.states import BrokerState
 from brokerproto.terms import Limits
 
 __all__ = ["Admission"]
@@ -36,7 +38,7 @@ class Admission:
 
     Attributes:
         inside: How many connections are open, those on their way out included.
-        unregistered: How many of them never registered.
+        newcomers: Those of them that never registered, and where each comes from.
         closed: Why nobody is let in any more; None while newcomers are.
         pauses: How many times newcomers were left waiting outside.
         connections: Most connections at one time; whoever minds the process's open files
@@ -47,7 +49,7 @@ class Admission:
     limits: Limits
     tick: float
     inside: int = field(init=False, default=0)
-    unregistered: int = field(init=False, default=0)
+    newcomers: dict[BrokerSession, Origin] = field(init=False, factory=dict)
     closed: RemoteProtocolError | None = field(init=False, default=None)
     pauses: int = field(init=False, default=0)
     connections: int = field(init=False)
@@ -62,6 +64,11 @@ class Admission:
         rate = self.limits.accept_rate
         if rate:
             self._pace = Pace(rate, _BURST * rate)
+
+    @property
+    def unregistered(self) -> int:
+        """How many connections are open that never registered."""
+        return len(self.newcomers)
 
     def room(self, real_now: float) -> int:
         """Tell how many connections may be accepted now; who comes later should wait.
@@ -89,19 +96,20 @@ class Admission:
         return len(self._leaving) > _LINGERING
 
     def enter(
-        self, session: BrokerSession, now: float, registered: int
+        self, session: BrokerSession, origin: Origin, now: float, registered: int
     ) -> RemoteProtocolError | None:
         """Let a new connection in, or say why it must go again.
 
         Args:
             session: Its session.
+            origin: Where it comes from.
             now: Detector seconds.
             registered: How many engines are registered.
         """
         # Whoever is on the way out holds no place against a newcomer.
         full = self.inside - len(self._leaving) >= self.connections
         self.inside += 1
-        self.unregistered += 1
+        self.newcomers[session] = origin
         if self._pace is not None:
             self._pace.use()
         if self.closed is not None:
@@ -112,20 +120,23 @@ class Admission:
         self._await_registration(session, now)
         return None
 
-    def registered(self) -> None:
-        """Take note that one more has registered."""
-        self.unregistered -= 1
+    def registered(self, session: BrokerSession) -> None:
+        """Take note that a newcomer has registered."""
+        del self.newcomers[session]
 
     def leaving(self, session: BrokerSession) -> None:
         """Take note that a session is over, and its connection not yet gone."""
         self._leaving.add(session)
 
+    def is_leaving(self, session: BrokerSession) -> bool:
+        """Whether `leaving` was called for a session, or its connection is gone."""
+        return session in self._leaving or session.state is BrokerState.CLOSED
+
     def left(self, session: BrokerSession) -> None:
         """Take note that a session's connection is gone."""
         self._leaving.discard(session)
         self.inside -= 1
-        if session.terms is None:
-            self.unregistered -= 1
+        self.newcomers.pop(session, None)
 
     def overdue(self, now: float) -> Iterator[BrokerSession]:
         """Give those whose handshake takes too long, each once.

@@ -16,7 +16,8 @@ from attrs import define, field
 from brokerproto.account import Gap, Repeat
 from brokerproto.admission import Admission
 from brokerproto.brake import Brake
-from brokerproto.broker_session import BrokerEvent, BrokerSession, Foreign, Recovered, Stale
+from brokerproto.broker_events import BrokerEvent, Foreign, Recovered, Stale
+from brokerproto.broker_session import BrokerSession
 from brokerproto.carrier import Carrier, settle
 from brokerproto.commands import Command, Key, Verb
 from brokerproto.dispatch import Dispatch
@@ -92,7 +93,6 @@ class Broker:
     _drain: Drain | None = field(init=False, default=None)
     _ownership: Ownership = field(init=False)
     _registrar: Registrar = field(init=False)
-    _origins: dict[BrokerSession, Origin] = field(init=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
         self._apart = Apart(self.failed)
@@ -113,7 +113,6 @@ class Broker:
             self._ownership,
             self.tally,
             self.seconds,
-            self.origin_of,
             self.end,
             self.observer,
             self._apart,
@@ -147,10 +146,6 @@ class Broker:
         """Longest seconds from a last sign of life to LOST, at the broker's interval."""
         return worst_detection(self.limits.timeout_of(self.limits.interval), self.tick_length)
 
-    def origin_of(self, session: BrokerSession) -> Origin:
-        """Tell where a connection comes from that is open."""
-        return self._origins[session]
-
     def open(self, carrier: Carrier, origin: Origin, framing: Framing = "lines") -> BrokerSession:
         """Begin the session of a new connection.
 
@@ -164,8 +159,7 @@ class Broker:
         session = BrokerSession(self.now, framing)
         session.carrier = carrier
         self.tally.opened += 1
-        self._origins[session] = origin
-        refusal = self.admission.enter(session, self.now, len(self.fleet))
+        refusal = self.admission.enter(session, origin, self.now, len(self.fleet))
         if refusal is not None:
             session.end(refusal)
             self._ended(session)
@@ -177,9 +171,27 @@ class Broker:
         Raises:
             Exception: The broker itself failed; the session has ended (500).
         """
-        was_over, now = session.is_over, self.now
+        events = session.receive_data(data, self.now)
+        if events is None:
+            self.heard()
+        else:
+            self.received(session, events, data)
+
+    def heard(self) -> None:
+        """Take note that somebody was heard whose session said that all was done."""
+        self.brake.heard = self.now
+
+    def received(self, session: BrokerSession, events: Iterable[BrokerEvent], data: bytes) -> None:
+        """Follow what a session made of what its connection delivered.
+
+        Args:
+            session: Whose.
+            events: What its ``receive_data`` returned, not None.
+            data: What that was given.
+        """
+        now = self.now
         try:
-            self._follow(session, session.receive_data(data, now))
+            self._follow(session, events)
         except Exception:
             self._failed(session)
             raise
@@ -187,7 +199,7 @@ class Broker:
             self.brake.heard = now
         if not session.is_over:
             self.flow.frame_rate.read(session, data, now)
-        elif not was_over:
+        elif not self.admission.is_leaving(session):
             self._ended(session)
         if self.flow.backlog.is_exceeded:
             self.flow.cut_excess()
@@ -205,7 +217,6 @@ class Broker:
         self.brake.over(session)
         self._ownership.withdrawn(session)
         self.admission.left(session)
-        del self._origins[session]
         self.tally.closed += 1
         if member is not None:
             self._free(member, Manner.LOST, "reset" if reset else "closed")
@@ -235,7 +246,8 @@ class Broker:
     def close(self, error: RemoteProtocolError | None) -> None:
         """End every session, as `end` does."""
         # Nobody who waits for an id is to get it from one who is sent away.
-        for session in sorted(self._origins, key=lambda each: each.is_open):
+        holders = [member.session for member in self.fleet if member.session is not None]
+        for session in (*self.admission.newcomers, *holders):
             self.end(session, error)
 
     def drain(self, random: Random) -> Drain:
@@ -253,7 +265,7 @@ class Broker:
             self.admission.closed = DrainingError()
             spread = self.limits.spread(len(self.fleet))
             self._drain = Drain(self.seconds, self.end, spread, self._apart)
-            self._drain.begin(self.fleet, self._origins, random)
+            self._drain.begin(self.fleet, self.admission.newcomers, random)
         return self._drain
 
     def order(
@@ -374,9 +386,8 @@ class Broker:
         member = self.fleet.member_of(session)
         if member is None:
             if error is not None:
-                origin = self.origin_of(session)
-                engine_id = None if session.hello is None else session.hello.engine_id
-                self._apart(self.observer.peer_refused, origin, engine_id, error)
+                origin = self.admission.newcomers[session]
+                self._apart(self.observer.peer_refused, origin, session.engine_id, error)
         else:
             self._free(member, *manner_of(session))
 

@@ -6,16 +6,16 @@ events, and writes what `data_to_send` returns. Rules: protocol reference.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Union
+from typing import TYPE_CHECKING
 
-from attrs import define, field, frozen
-
-from brokerproto.account import Account, Gap, Repeat
+from brokerproto.account import Account, Repeat
+from brokerproto.beats import ENDS, PADDED_ENDS, THOUSANDS, ack_of, beginning_of, id_in, run_of
+from brokerproto.broker_events import BrokerEvent, Recovered, Stale
 from brokerproto.carrier import Carrier
+from brokerproto.circumstances import Circumstances
 from brokerproto.errors import (
-    BadFrameError,
-    FrameTooLongError,
     LocalProtocolError,
     NotYourIdError,
     RemoteProtocolError,
@@ -25,10 +25,10 @@ from brokerproto.errors import (
 from brokerproto.framing import (
     FRAMINGS,
     LIMIT_REGISTERED,
-    LIMIT_UNREGISTERED,
     Framer,
     Framing,
 )
+from brokerproto.incoming import next_frame
 from brokerproto.liveness import Patience
 from brokerproto.messages import (
     Ack,
@@ -41,7 +41,6 @@ from brokerproto.messages import (
     Kill,
     NewEngine,
     Ping,
-    Proof,
     Report,
     Success,
     Unknown,
@@ -49,53 +48,10 @@ from brokerproto.messages import (
 from brokerproto.outgoing import Outgoing
 from brokerproto.states import BROKER_TRANSITIONS, MAX_UNKNOWN_VERBS, BrokerState, Move
 from brokerproto.terms import Grant, Terms
-from brokerproto.wire import check_beginning, decode, foreign_protocol, verb_of
+from brokerproto.wire import decode, verb_of
 
-__all__ = [
-    "BrokerEvent",
-    "BrokerSession",
-    "Foreign",
-    "Recovered",
-    "Stale",
-    "failed",
-]
+__all__ = ["BrokerSession", "failed"]
 
-
-@frozen
-class Recovered:
-    """The engine was late and has been heard again."""
-
-
-@frozen
-class Stale:
-    """Frames that came after the end and changed nothing.
-
-    Attributes:
-        frames: How many, at least 1.
-    """
-
-    frames: int
-
-
-@frozen
-class Foreign:
-    """The peer speaks another protocol.
-
-    Attributes:
-        protocol: ``tls``, ``http``, ``ssh`` or ``zmtp``.
-    """
-
-    protocol: str
-
-
-BrokerEvent = Union[
-    NewEngine, Proof, Heartbeat, Report, Bye, Unknown, Gap, Repeat, Recovered, Stale, Foreign
-]
-"""What `BrokerSession.receive_data` returns.
-
-`NewEngine` is the question that waits for `accept` or `end`. A heartbeat in order makes
-no event, unless `BrokerSession.attentive` asks for each.
-"""
 
 _NOTHING: tuple[BrokerEvent, ...] = ()
 _READING = (BrokerState.HELLO, BrokerState.PROVING, BrokerState.OPEN)
@@ -106,7 +62,6 @@ def failed(error: RemoteProtocolError) -> Failed:
     return Failed(error.code, error.name, error.retry, error.text)
 
 
-@define(eq=False)
 class BrokerSession(Outgoing):
     """The broker's half of one conversation, sans-I/O.
 
@@ -115,7 +70,7 @@ class BrokerSession(Outgoing):
     `data_to_send`. The outcome depends on the stream alone, never on how it was cut.
 
     All times are detector seconds (`brokerproto.liveness.DetectorClock`), given by the
-    owner; the session asks no clock.
+    owner; the session asks no clock. What is seldom of interest is inherited.
 
     Args:
         now: When the connection was accepted.
@@ -123,39 +78,36 @@ class BrokerSession(Outgoing):
 
     Attributes:
         state: Where the conversation is; `brokerproto.states` says how it moves.
-        failure: What ended it, where that was an error of the protocol.
-        bye: The engine's Bye, where it left on purpose.
-        hello: The accepted or pending hello; None before one came.
         terms: What was granted; None before that.
         account: The life's account; None before that.
         seen: When the last valid frame came, or the connection was accepted.
-        pings: Kept by the detector: 0 alive, 1 or 2 late.
-        busy: The command whose work the last heartbeat told of.
         rtt_us: Microseconds from a heartbeat to its ACK, as the engine told last.
-        attentive: Whether each heartbeat is handed on as an event.
         carrier: Whoever moves the bytes; None where the owner asks by itself.
-        used_until: Kept by `brokerproto.pacing`, as is `is_throttled`.
-        is_throttled: Whether the engine sends too fast to be read for now.
+        used_until: Kept by `brokerproto.pacing`; a heartbeat that `receive_data` returns
+            None for has been paced.
     """
 
+    if not TYPE_CHECKING:
+        __slots__ = (
+            *("seen", "used_until", "state", "terms", "account", "rtt_us", "carrier"),
+            "_beginning",
+        )
+
     seen: float
-    framing: Framing = "lines"
-    state: BrokerState = field(init=False, default=BrokerState.HELLO)
-    failure: RemoteProtocolError | None = field(init=False, default=None)
-    bye: Bye | None = field(init=False, default=None)
-    hello: NewEngine | None = field(init=False, default=None)
-    terms: Terms | None = field(init=False, default=None)
-    account: Account | None = field(init=False, default=None)
-    pings: int = field(init=False, default=0)
-    busy: str | None = field(init=False, default=None)
-    rtt_us: int | None = field(init=False, default=None)
-    attentive: bool = field(init=False, default=False)
-    carrier: Carrier | None = field(init=False, default=None)
-    used_until: float = field(init=False, default=0.0)
-    is_throttled: bool = field(init=False, default=False)
-    _excused_until: float = field(init=False, default=0.0)
-    _unknown_verbs: int = field(init=False, default=0)
-    _framer: Framer | None = field(init=False, default=None)
+    used_until: float
+    state: BrokerState
+    terms: Terms | None
+    account: Account | None
+    rtt_us: int | None
+    carrier: Carrier | None
+    _beginning: bytes | None
+
+    def __init__(self, now: float, framing: Framing = "lines") -> None:
+        super().__init__(Circumstances(framing))
+        self.seen, self.used_until = now, -math.inf
+        self.state = BrokerState.HELLO
+        self.terms, self.account, self._beginning = None, None, None
+        self.rtt_us, self.carrier = None, None
 
     @property
     def patience(self) -> Patience | None:
@@ -163,6 +115,13 @@ class BrokerSession(Outgoing):
         if self.state is BrokerState.OPEN and self.terms is not None:
             return self.terms.patience
         return None
+
+    @property
+    def engine_id(self) -> str | None:
+        """The id in its hello; None before that."""
+        if self._beginning is not None:
+            return id_in(self._beginning)
+        return None if self.hello is None else self.hello.engine_id
 
     @property
     def is_open(self) -> bool:
@@ -185,7 +144,7 @@ class BrokerSession(Outgoing):
             and self._framer.waiting >= LIMIT_REGISTERED
         )
 
-    def receive_data(self, data: bytes, now: float) -> Sequence[BrokerEvent]:
+    def receive_data(self, data: bytes, now: float) -> Sequence[BrokerEvent] | None:
         """Take bytes from the peer and return what they amount to, in wire order.
 
         After a `NewEngine` event the session waits for `accept` or `end`; bytes that
@@ -194,7 +153,56 @@ class BrokerSession(Outgoing):
         Args:
             data: Any slice of the stream; on ``message`` framing one whole message.
             now: Detector seconds.
+
+        Returns:
+            None where all is done: there is no event, nothing more is owed, and the frame
+            has been paced. So it is for the next heartbeat of an engine at rest, the
+            first of its tick.
         """
+        if self.circumstances is None:
+            account = self.account
+            assert account is not None
+            seq = account.last + 1
+            if seq < 1000:
+                end = ENDS[seq]
+            elif seq < 1_000_000:
+                end = THOUSANDS[seq // 1000] + PADDED_ENDS[seq % 1000]
+            else:
+                return self._receive_run(account, data, now)
+            if data == self._beginning + end and self.used_until < now:  # type: ignore[operator]
+                account.last = seq
+                account.counted_at = self.seen = now
+                ack = self.terms.ack  # type: ignore[union-attr]
+                if ack and seq % ack == 0:
+                    self._owed += b"ACK:" + end
+                    return _NOTHING
+                self.used_until = now
+                return None
+            return self._receive_run(account, data, now)
+        return self._receive_frames(data, now)
+
+    def _receive_run(
+        self, account: Account, data: bytes, now: float
+    ) -> Sequence[BrokerEvent] | None:
+        """Take several heartbeats in order, or one with a round trip; or whatever it is."""
+        assert self._beginning is not None
+        assert self.terms is not None
+        run = run_of(data, self._beginning, account.last)
+        if run is None:
+            return self._receive_frames(data, now)
+        first, ack = account.last + 1, self.terms.ack
+        account.last = run.last
+        account.counted_at = self.seen = now
+        self.rtt_us = run.rtt_us or self.rtt_us
+        if ack:
+            for seq in range(first + -first % ack, run.last + 1, ack):
+                self._owed += ack_of(seq)
+        if self._owed or run.last != first or self.used_until >= now:
+            return _NOTHING
+        self.used_until = now
+        return None
+
+    def _receive_frames(self, data: bytes, now: float) -> Sequence[BrokerEvent]:
         framer = self._framer
         if framer is None:
             framer = self._framer = FRAMINGS[self.framing]()
@@ -208,7 +216,9 @@ class BrokerSession(Outgoing):
             LocalProtocolError: No hello is pending.
         """
         self._move(Move.ACCEPT)
+        assert self.hello is not None
         self.terms, self.account = grant.terms, grant.account
+        self._beginning, self.hello = beginning_of(self.hello.engine_id), None
         self.seen = now
         if grant.terms.plain:
             self._send(Success())
@@ -225,7 +235,10 @@ class BrokerSession(Outgoing):
                     boot=grant.boot,
                 )
             )
-        return _NOTHING if self._framer is None else self._read(self._framer, now)
+        if self._framer is not None:
+            return self._read(self._framer, now)
+        self._rest(now)
+        return _NOTHING
 
     def end(self, error: RemoteProtocolError | None) -> Sequence[BrokerEvent]:
         """End the conversation: refuse a hello, or close a session.
@@ -294,12 +307,21 @@ class BrokerSession(Outgoing):
         if not isinstance(following, BrokerState):
             raise LocalProtocolError(f"{move.name} in {self.state.name}")
         self.state = following
+        if self.circumstances is None:
+            # An engine that is not registered any more is not at rest.
+            self.circumstances = Circumstances()
+
+    def _rest(self, now: float) -> None:
+        """Forget the circumstances, where they are over."""
+        circumstances = self.circumstances
+        if circumstances is not None and self.is_open and circumstances.are_over(now):
+            self.circumstances = None
 
     def _read(self, framer: Framer, now: float) -> Sequence[BrokerEvent]:
         events: list[BrokerEvent] = []
         try:
             while self.state in _READING:
-                frame = self._next_frame(framer, events)
+                frame = next_frame(framer, events, is_registered=self.is_open)
                 if frame is None:
                     break
                 self._apply(decode(frame, "engine"), now, events)
@@ -309,26 +331,8 @@ class BrokerSession(Outgoing):
             events.extend(self._drop_rest())
         elif framer.idle:
             self._framer = None
+            self._rest(now)
         return events
-
-    def _next_frame(self, framer: Framer, events: list[BrokerEvent]) -> bytes | None:
-        if self.state is BrokerState.OPEN:
-            return framer.next_frame(LIMIT_REGISTERED)
-        try:
-            frame = framer.next_frame(LIMIT_UNREGISTERED)
-        except FrameTooLongError:
-            # An offence within the limit comes before the one of being too long.
-            _check(framer.beginning(LIMIT_UNREGISTERED), events)
-            raise
-        if frame is not None:
-            _check(frame, events)
-            return frame
-        try:
-            _check(framer.beginning(LIMIT_UNREGISTERED), events)
-        except RemoteProtocolError:
-            framer.cut_short()
-            raise
-        return None
 
     def _apply(self, message: EngineMessage, now: float, events: list[BrokerEvent]) -> None:
         following = BROKER_TRANSITIONS[self.state][type(message)]
@@ -353,10 +357,9 @@ class BrokerSession(Outgoing):
         events.append(message)
 
     def _count(self, heartbeat: Heartbeat, now: float, events: list[BrokerEvent]) -> None:
-        assert self.hello is not None
         assert self.terms is not None
         assert self.account is not None
-        if heartbeat.engine_id != self.hello.engine_id:
+        if heartbeat.engine_id != self.engine_id:
             raise NotYourIdError("a heartbeat in another engine's name")
         found = self.account.count(heartbeat.seq, now, self.terms.interval)
         self._heard(now, events)
@@ -385,14 +388,3 @@ class BrokerSession(Outgoing):
     def _drop_rest(self) -> Sequence[BrokerEvent]:
         frames = self._framer.discard() if self._framer is not None else 0
         return (Stale(frames),) if frames else _NOTHING
-
-
-def _check(beginning: bytes, events: list[BrokerEvent]) -> None:
-    try:
-        check_beginning(beginning, "engine")
-    except RemoteProtocolError as error:
-        protocol = foreign_protocol(beginning)
-        if protocol is None:
-            raise
-        events.append(Foreign(protocol))
-        raise BadFrameError(f"{protocol} is not what is spoken here") from error

@@ -160,9 +160,8 @@ class Fleet:
 
     def member_of(self, session: BrokerSession) -> Member | None:
         """Return the member whose registration is held by `session`."""
-        if session.hello is None:
-            return None
-        member = self._registered.get(session.hello.engine_id)
+        engine_id = session.engine_id
+        member = None if engine_id is None else self._registered.get(engine_id)
         return member if member is not None and member.session is session else None
 
     @property

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from attrs import define, field
+from typing import TYPE_CHECKING
 
 from brokerproto.backlog import Unread, end_of_piece
+from brokerproto.circumstances import Circumstances, Situated
 from brokerproto.messages import Message
 from brokerproto.wire import encode
 
 __all__ = ["Outgoing"]
 
 
-@define(eq=False)
-class Outgoing:
-    """Frames on their way out of a session.
+class Outgoing(Situated):
+    """Frames on their way out of a session."""
 
-    Attributes:
-        unread: What waits while the connection takes no more; None while it takes all.
-    """
+    if not TYPE_CHECKING:
+        __slots__ = ("_owed",)
 
-    unread: Unread | None = field(init=False, default=None)
-    _owed: bytes = field(init=False, default=b"")
+    _owed: bytes
+
+    def __init__(self, circumstances: Circumstances) -> None:
+        self.circumstances = circumstances
+        self._owed = b""
 
     def data_to_send(self, most: int | None = None) -> bytes:
         """Take the bytes owed to the peer; empty when none are, or all must wait.

@@ -201,12 +201,12 @@ class Ownership:
         return member.continues(hello) and compare_digest(hello.resume, token)
 
     def _probe_of(self, session: BrokerSession) -> Probe | None:
-        if not self._probes or session.hello is None:
+        if not self._probes or (engine_id := session.engine_id) is None:
             return None
-        return self._probes.get(session.hello.engine_id)
+        return self._probes.get(engine_id)
 
     def _end(self, probe: Probe) -> BrokerSession:
-        assert probe.newcomer.hello is not None
-        del self._probes[probe.newcomer.hello.engine_id]
+        assert probe.newcomer.engine_id is not None
+        del self._probes[probe.newcomer.engine_id]
         probe.holder.attentive = False
         return probe.newcomer

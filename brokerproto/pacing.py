@@ -55,7 +55,8 @@ class Paced(Protocol):
     Attributes:
         framing: How its transport delivers frames.
         used_until: Until when what it sent uses up what is allowed, in detector seconds;
-            only `FrameRate` changes it.
+            only `FrameRate` changes it, but for a frame that uses nothing: then whoever
+            reads it sets it to the tick.
         is_throttled: Whether it should not be read for now; likewise.
     """
 
@@ -78,7 +79,9 @@ P = TypeVar("P", bound=Paced)
 class FrameRate(Generic[P]):
     """Stops the reading of engines that send too fast, for a while each.
 
-    What has been read is never refused. All times are detector seconds.
+    What has been read is never refused. All times are detector seconds, and pass from tick
+    to tick. The first frame that comes when all before it are paid for uses nothing but
+    the tick itself, so that an engine which does no more than beat is paced by a comparison.
 
     Args:
         rate: Frames in a second; 0 for as many as come. The burst is `LONGEST_PAUSE` times
@@ -95,9 +98,13 @@ class FrameRate(Generic[P]):
     paused: Callable[[P, float], object]
     pauses: int = field(init=False, default=0)
     _ring: DeadlineRing[P] = field(init=False)
+    _ahead: float = field(init=False, default=0.0)
 
     def __attrs_post_init__(self) -> None:
         self._ring = DeadlineRing(self.tick)
+        if self.rate:
+            # As long as the burst lasts, but for its first frame, which uses nothing.
+            self._ahead = (LONGEST_PAUSE * self.rate - 1) / self.rate
 
     def read(self, session: P, data: bytes, now: float) -> None:
         """Take note of what was read from a session's peer, and judge it.
@@ -111,13 +118,15 @@ class FrameRate(Generic[P]):
             return
         frames = data.count(b"\n") if session.framing == "lines" else 1
         used_until = session.used_until
-        if used_until < now:
-            used_until = now
-        used_until += frames / self.rate
-        if used_until > now + LONGEST_PAUSE:
-            # A debt without end would be a pause without end.
-            used_until = min(used_until, now + 2 * LONGEST_PAUSE)
-            self._throttle(session, now, used_until - LONGEST_PAUSE)
+        if used_until < now and frames:
+            # Whatever is left of the tick before is less than a frame.
+            used_until, frames = now, frames - 1
+        if frames:
+            used_until += frames / self.rate
+            if used_until > now + self._ahead:
+                # A debt without end would be a pause without end.
+                used_until = min(used_until, now + self._ahead + LONGEST_PAUSE)
+                self._throttle(session, now, used_until - self._ahead)
         session.used_until = used_until
 
     def resumed(self, now: float) -> Iterator[P]:
@@ -130,8 +139,8 @@ class FrameRate(Generic[P]):
             if not session.is_open:
                 continue
             # What had been read when the pause began may have come after it.
-            if now < session.used_until - LONGEST_PAUSE:
-                self._ring.put(session, session.used_until - LONGEST_PAUSE)
+            if now < session.used_until - self._ahead:
+                self._ring.put(session, session.used_until - self._ahead)
             else:
                 session.is_throttled = False
                 yield session

@@ -36,17 +36,19 @@ A broker of your own (``python thisfile.py``, then ``twistd -n engine --host 127
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.address import UNIXAddress
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IAddress, IDelayedCall, IPushProducer, IReactorTime
-from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.interfaces import IAddress, IPushProducer, IReactorTime
+from twisted.internet.protocol import Factory, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from brokerproto.broker import Broker
+from brokerproto.broker_events import BrokerEvent
 from brokerproto.broker_session import BrokerSession
 from brokerproto.carrying import CarryingProtocol
 from brokerproto.errors import SlowReaderError
@@ -71,49 +73,51 @@ def address_text(address: IAddress | None) -> str:
 
 
 @implementer(IPushProducer)
-class BrokerProtocol(CarryingProtocol[BrokerSession], Protocol):
+class BrokerProtocol(CarryingProtocol[BrokerSession]):
     """Carries bytes between one connection and its session in a `Broker`.
 
-    As a producer it is paused while the connection takes no more.
+    As a producer it is paused while the connection takes no more. A transport that drains
+    many connections may bring what comes to its `receiver` itself.
 
     Args:
-        broker: Owns the sessions.
-        reactor: Its clock, for the time that the last words have.
-        address: The address that the connection came to.
-        framing: How the transport delivers frames.
+        factory: Made it.
     """
 
-    transport: Any = None
-    session: BrokerSession | None = None
-    _cut_off: IDelayedCall | None = None
-    _log = Logger()
-    _paused = False
-    _produces = False
+    if not TYPE_CHECKING:
+        __slots__ = ("_cut_off", "_paused", "_produces", "factory", "session", "transport")
 
-    def __init__(
-        self, broker: Broker, reactor: IReactorTime, address: str, framing: Framing = "lines"
-    ) -> None:
-        self._reactor = reactor
-        self._broker = broker
-        self._address = address
-        self._framing = framing
+    _log = Logger()
+
+    def __init__(self, factory: BrokerFactory) -> None:
+        self.factory = factory
+        self.transport = self.session = self._cut_off = None
+        self._paused = self._produces = False
 
     @property
     def reactor(self) -> IReactorTime:
         """Its clock."""
-        return self._reactor
+        return self.factory.reactor
+
+    @property
+    def receiver(self) -> BrokerSession | None:
+        """What may be given the bytes in place of `dataReceived`; None without a session.
+
+        Its ``receive_data`` is to be called with the time that `BrokerFactory.drain_begins`
+        gave, and `received` with whatever else than None that returns.
+        """
+        return self.session
 
     def connectionMade(self) -> None:
         """Open a session."""
         assert self.transport is not None
-        origin = Origin(address_text(self.transport.getPeer()), self._address)
+        factory = self.factory
+        origin = Origin(address_text(self.transport.getPeer()), factory.address)
         try:
-            self.session = self._broker.open(self, origin, self._framing)
+            self.session = factory.broker.open(self, origin, factory.framing)
         except Exception:
-            self._log.failure("a session of {address} failed", address=self._address)
+            self._log.failure("a session of {address} failed", address=factory.address)
             self._cut()
             return
-        self._lingers = not (self.session.is_over and self._broker.admission.is_overrun)
         if not self.session.is_over:
             self._produces = True
             consumer: Any = self.transport
@@ -124,10 +128,25 @@ class BrokerProtocol(CarryingProtocol[BrokerSession], Protocol):
         """Bring the session what came."""
         session = self.session
         assert session is not None
+        events = session.receive_data(data, self.factory.drain_begins())
+        if events is None:
+            self.factory.drain_ends(1)
+        else:
+            self.received(events, data)
+
+    def received(self, outcome: Iterable[BrokerEvent], data: bytes) -> None:
+        """Follow what the session made of what came.
+
+        Args:
+            outcome: What its ``receive_data`` returned, not None.
+            data: What that was given.
+        """
+        session = self.session
+        assert session is not None
         try:
-            self._broker.receive_data(session, data)
+            self.factory.broker.received(session, outcome, data)
         except Exception:
-            self._log.failure("a session of {address} failed", address=self._address)
+            self._log.failure("a session of {address} failed", address=self.factory.address)
         self.settle()
 
     def settle(self) -> None:
@@ -145,12 +164,12 @@ class BrokerProtocol(CarryingProtocol[BrokerSession], Protocol):
     def pauseProducing(self) -> None:
         """Have the broker keep what it owes: the connection takes no more."""
         if self.session is not None:
-            self._broker.flow.hold(self.session, self._broker.now)
+            self.factory.broker.flow.hold(self.session, self.factory.broker.now)
 
     def resumeProducing(self) -> None:
         """Write again: the connection takes more."""
         if self.session is not None:
-            self._broker.flow.release(self.session)
+            self.factory.broker.flow.release(self.session)
             self.settle()
 
     def stopProducing(self) -> None:
@@ -160,7 +179,7 @@ class BrokerProtocol(CarryingProtocol[BrokerSession], Protocol):
         """Write all that is owed, and close; see the parent."""
         if self.session is not None and self.transport is not None:
             self._stop_producing(self.transport)
-            self._broker.flow.backlog.forget(self.session)
+            self.factory.broker.flow.backlog.forget(self.session)
             self._write(self.session, self.transport)
         super().readConnectionLost()
 
@@ -170,7 +189,7 @@ class BrokerProtocol(CarryingProtocol[BrokerSession], Protocol):
         session, self.session = self.session, None
         if session is not None:
             session.carrier = None
-            self._broker.lose(session, reset=reason.check(ConnectionDone) is None)
+            self.factory.broker.lose(session, reset=reason.check(ConnectionDone) is None)
 
     def _write(self, session: BrokerSession, transport: Any) -> None:
         # In pieces, so that little has left the broker's account when the connection is
@@ -179,11 +198,14 @@ class BrokerProtocol(CarryingProtocol[BrokerSession], Protocol):
             transport.write(owed)
 
     def _close(self, session: BrokerSession, transport: Any) -> None:
+        was_refused = not self._produces
         # While there is a producer, a transport takes it that more is coming.
         self._stop_producing(transport)
         if isinstance(session.failure, SlowReaderError):
             # What it has not read stands before any last words.
             transport.abortConnection()
+        elif was_refused and self.factory.broker.admission.is_overrun:
+            transport.loseConnection()
         else:
             super()._close(session, transport)
 
@@ -210,11 +232,24 @@ class BrokerFactory(Factory):
     def __init__(
         self, broker: Broker, reactor: IReactorTime, address: str, framing: Framing = "lines"
     ) -> None:
+        self.broker = broker
+        self.reactor = reactor
         self.address = address
-        self._broker = broker
-        self._reactor = reactor
-        self._framing = framing
+        self.framing = framing
 
-    def buildProtocol(self, addr: IAddress | None) -> BrokerProtocol:
+    def buildProtocol(self, addr: IAddress | None) -> BrokerProtocol:  # type: ignore[override]
         """Make the protocol of a new connection."""
-        return BrokerProtocol(self._broker, self._reactor, self.address, self._framing)
+        return BrokerProtocol(self)
+
+    def drain_begins(self) -> float:
+        """Give the time that all receivers are told until `drain_ends`: detector seconds."""
+        return self.broker.now
+
+    def drain_ends(self, silently: int) -> None:
+        """Take note that connections have been read.
+
+        Args:
+            silently: How many times a receiver said that all was done.
+        """
+        if silently:
+            self.broker.heard()

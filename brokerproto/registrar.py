@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterable
 from attrs import define, field
 
 from brokerproto.admission import Admission
-from brokerproto.broker_session import BrokerEvent, BrokerSession
+from brokerproto.broker_events import BrokerEvent
+from brokerproto.broker_session import BrokerSession
 from brokerproto.errors import RemoteProtocolError, SupersededError
-from brokerproto.fleet import Fleet, Member, Origin
+from brokerproto.fleet import Fleet, Member
 from brokerproto.isolation import Apart
 from brokerproto.liveness import Detector
 from brokerproto.messages import NewEngine
@@ -40,7 +41,6 @@ class Registrar:
         ownership: Who owns an id.
         tally: What is counted.
         seconds: A monotonic clock.
-        origin_of: Tells where a connection comes from.
         end: Ends a session, and has its carrier settle.
         observer: Hears of it.
         apart: Keeps one's error from the next one.
@@ -54,7 +54,6 @@ class Registrar:
     ownership: Ownership
     tally: Tally
     seconds: Callable[[], float]
-    origin_of: Callable[[BrokerSession], Origin]
     end: Callable[[BrokerSession, RemoteProtocolError], None]
     observer: Observer
     apart: Apart
@@ -107,19 +106,19 @@ class Registrar:
         if rival is not None:
             self._refuse(rival, holder)
         self.end(holder.session, SupersededError("a newer connection took this id over"))
-        origin = self.origin_of(session)
+        origin = self.admission.newcomers[session]
         self.apart(self.observer.engine_taken_over, holder, origin, ground)
 
     def _register(self, session: BrokerSession, hello: NewEngine) -> Iterable[BrokerEvent]:
         now = self.detector.clock.now
-        member, gap = self.fleet.register(hello, session, self.origin_of(session), now)
+        member, gap = self.fleet.register(hello, session, self.admission.newcomers[session], now)
         self.tally.registrations += 1
         self.apart(self.observer.engine_registered, member)
         herd = self.limits.herd(len(self.fleet))
         resume = self.ownership.token(member)
         grant = Grant(self._granted(hello), member.account, member.epoch, herd, self.boot, resume)
         events = session.accept(grant, now)
-        self.admission.registered()
+        self.admission.registered(session)
         self.detector.watch(session)
         return events if gap is None else [gap, *events]
 

@@ -8,7 +8,8 @@ from attrs import define, field, frozen
 
 from brokerproto.admission import Admission
 from brokerproto.brake import Brake
-from brokerproto.broker_session import BrokerSession, Foreign, Stale
+from brokerproto.broker_events import Foreign, Stale
+from brokerproto.broker_session import BrokerSession
 from brokerproto.errors import UnknownVerbError
 from brokerproto.fleet import Fleet, Manner
 from brokerproto.flow import Flow

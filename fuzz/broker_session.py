@@ -9,7 +9,8 @@ from __future__ import annotations
 from random import Random
 from zlib import crc32
 
-from brokerproto.broker_session import BrokerSession, Stale
+from brokerproto.broker_events import Stale
+from brokerproto.broker_session import BrokerSession
 from brokerproto.framing import LIMIT_REGISTERED, LIMIT_UNREGISTERED
 from brokerproto.messages import DoWork, Failed, Kill, Unknown, Unusable
 from brokerproto.states import BrokerState
@@ -43,7 +44,7 @@ def _live_through(pieces: list[bytes], random: Random) -> None:
     waits = random.randint(0, 2)
     for piece in pieces:
         was_over = session.is_over
-        events = session.receive_data(piece, now)
+        events = session.receive_data(piece, now) or ()
         assert not was_over or all(isinstance(event, Stale) for event in events)
         _check_state(session)
         if session.state is BrokerState.HELD:
@@ -101,7 +102,7 @@ def _check_state(session: BrokerSession) -> None:
         assert (session.hello, session.account) == (None, None)
         assert waiting <= LIMIT_UNREGISTERED + 1
     else:
-        assert session.hello is not None
+        assert session.engine_id is not None
     if session.is_open:
         assert waiting <= LIMIT_REGISTERED + 1
         account = session.account

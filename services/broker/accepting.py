@@ -144,7 +144,7 @@ class GatedFactory(BrokerFactory):
 
     gate: Gate | None = None
 
-    def buildProtocol(self, addr: IAddress | None) -> BrokerProtocol:
+    def buildProtocol(self, addr: IAddress | None) -> BrokerProtocol:  # type: ignore[override]
         """Make the protocol of a new connection."""
         if self.gate is not None:
             self.gate.accepted()

@@ -27,7 +27,7 @@ class Flow:
         stops: How many stops of all had been before this one.
     """
 
-    used_until: float = 0.0
+    used_until: float = -1.0
     is_throttled: bool = False
     stuck_since: float | None = None
     stops: int = 0
@@ -37,14 +37,18 @@ def read(model: ModelBroker, peer: Peer, frames: int) -> None:
     """Judge what was read, and what was answered."""
     rate, now = model.limits.frame_rate, model.now
     if rate and peer.where != "over":
-        used_until = max(peer.flow.used_until, now) + frames / rate
-        peer.flow.used_until = min(used_until, now + 6.4)
-        if used_until > now + 3.2 and peer.where == "open":
+        # The first frame after all before it were paid for uses nothing.
+        free = min(frames, int(peer.flow.used_until < now))
+        used_until = max(peer.flow.used_until, now) if frames else peer.flow.used_until
+        used_until += (frames - free) / rate
+        burst = (3.2 * rate - 1) / rate
+        peer.flow.used_until = min(used_until, now + burst + 3.2)
+        if used_until > now + burst and peer.where == "open":
             if not peer.flow.is_throttled:
-                seconds = peer.flow.used_until - 3.2 - now
+                seconds = peer.flow.used_until - burst - now
                 model.events.append(("paused", peer.engine_id, seconds))
             peer.flow.is_throttled = True
-            peer.excused = max(peer.excused, peer.flow.used_until - 3.2)
+            peer.excused = max(peer.excused, peer.flow.used_until - burst)
             peer.seen = max(peer.seen, peer.excused)
     cut_slow_readers(model)
 
@@ -65,7 +69,7 @@ def waiting(peer: Peer) -> int | None:
 def sweep(model: ModelBroker) -> None:
     """Do what is due about who was too fast, or does not read."""
     for peer in model.peers:
-        if model.now >= peer.flow.used_until - 3.2:
+        if model.now >= peer.flow.used_until - (3.2 - 1 / (model.limits.frame_rate or 1)):
             peer.flow.is_throttled = False
     for peer in _stuck(model):
         if model.horizon >= (peer.flow.stuck_since or 0.0) + 10:

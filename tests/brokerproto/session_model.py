@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from brokerproto.account import Gap, Repeat
-from brokerproto.broker_session import Recovered
+from brokerproto.broker_events import Recovered
 from brokerproto.messages import (
     Ack,
     Bye,

@@ -8,7 +8,8 @@ from typing import Any
 from attrs import define, field, frozen
 
 from brokerproto.account import Account, Totals
-from brokerproto.broker_session import BrokerEvent, BrokerSession, Stale
+from brokerproto.broker_events import BrokerEvent, Stale
+from brokerproto.broker_session import BrokerSession
 from brokerproto.errors import DuplicateIdError, RemoteProtocolError
 from brokerproto.framing import Framing
 from brokerproto.messages import Failed, NewEngine
@@ -23,6 +24,11 @@ def grant_for(hello: NewEngine, now: float = 0.0) -> Grant:
     """What a broker without any other engine grants, at T = 1 s."""
     terms = Limits(interval=1).grant(hello)
     return Grant(terms, Account(hello.seq, now), epoch=1, herd=1, boot="b0")
+
+
+def listed(events: Sequence[BrokerEvent] | None) -> list[BrokerEvent]:
+    """List what a session made of what came; nothing where all was done at once."""
+    return list(events or ())
 
 
 def said(session: BrokerSession) -> list[Any]:
@@ -100,7 +106,7 @@ class Talk:
             session.failure,
             session.account.last if session.account else None,
             session.account.totals if session.account else None,
-            (session.hello, session.bye, session.busy, session.rtt_us, session.seen),
+            (session.engine_id, session.bye, session.busy, session.rtt_us, session.seen),
         )
 
     def _decide_in_time(self) -> None:
@@ -118,7 +124,7 @@ class Talk:
         else:
             self._take(self.session.end(REFUSAL))
 
-    def _take(self, events: Sequence[BrokerEvent]) -> None:
-        self.events += events
+    def _take(self, events: Sequence[BrokerEvent] | None) -> None:
+        self.events += events or ()
         # Taken at every step, so that what is owed shows no less than once.
         self.owed += self.session.data_to_send()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from inspect import signature
+
 import pytest
-from attrs import fields
 
 from brokerproto.account import Account, Gap, Repeat, Totals
-from brokerproto.broker_session import BrokerSession, Recovered, Stale
+from brokerproto.broker_events import Recovered, Stale
+from brokerproto.broker_session import BrokerSession
 from brokerproto.errors import HeartbeatTimeoutError, LocalProtocolError
 from brokerproto.liveness import Patience
 from brokerproto.messages import (
@@ -23,7 +25,7 @@ from brokerproto.messages import (
 )
 from brokerproto.states import BrokerState
 from brokerproto.terms import Grant, Terms
-from tests.brokerproto.talk import REFUSAL, Talk, grant_for, opened, refusals, said
+from tests.brokerproto.talk import REFUSAL, Talk, grant_for, listed, opened, refusals, said
 
 # The hello
 
@@ -32,7 +34,7 @@ def test_a_hello_is_a_question_and_its_answer_registers() -> None:
     session = BrokerSession(3.0)
     hello = NewEngine("a", 4, v=1, instance="0f", interval=5, ack=6)
     line = b"NewEngine:a:4:v=1;instance=0f;interval=5;ack=6\n"
-    assert list(session.receive_data(line, 3.5)) == [hello]
+    assert listed(session.receive_data(line, 3.5)) == [hello]
     assert (session.hello, session.terms, session.account) == (hello, None, None)
     assert session.data_to_send() == b""
     account = Account(4, 5.0)
@@ -67,7 +69,7 @@ def test_a_hello_may_be_refused() -> None:
     session.receive_data(b"NewEngine:a:0\nHeartBeat:a:1\nHeart", 0.0)
     assert list(session.end(REFUSAL)) == [Stale(1)]
     assert session.data_to_send() == (b"FAILED:409:DUPLICATE_ID:7:this id is registered\n")
-    assert list(session.receive_data(b"Beat:a:2\n", 0.0)) == [Stale(1)]
+    assert listed(session.receive_data(b"Beat:a:2\n", 0.0)) == [Stale(1)]
     assert session.data_to_send() == b""
 
 
@@ -104,7 +106,7 @@ def test_a_session_without_bytes_is_not_full() -> None:
 def test_many_frames_in_one_segment_are_all_counted(count: int) -> None:
     session = opened()
     stream = b"".join(b"HeartBeat:a:%d\n" % seq for seq in range(1, count + 1))
-    assert list(session.receive_data(stream, 0.0)) == []
+    assert listed(session.receive_data(stream, 0.0)) == []
     assert said(session) == [Ack(seq) for seq in range(1, count + 1)]
     assert session.account is not None
     assert session.account.totals == Totals(count, 0, 0)
@@ -114,7 +116,7 @@ def test_many_frames_in_one_segment_are_all_counted(count: int) -> None:
 def test_a_heartbeat_behind_its_hello_waits_for_the_decision() -> None:
     session = BrokerSession(0.0)
     events = session.receive_data(b"NewEngine:a:0:v=1;ack=1\nHeartBeat:a:1\nHeartBeat:a:3\n", 0.0)
-    assert list(events) == [NewEngine("a", 0, v=1, ack=1)]
+    assert listed(events) == [NewEngine("a", 0, v=1, ack=1)]
     assert list(session.accept(grant_for(NewEngine("a", 0, 1, ack=1)), 0.0)) == [Gap(2, 2)]
     assert said(session)[1:] == [Ack(1), Ack(3)]
 
@@ -132,7 +134,7 @@ def test_frames_byte_by_byte_are_the_same_frames() -> None:
 def test_a_repeat_is_acknowledged_again() -> None:
     session = opened(b"NewEngine:a:0:v=1;ack=3\n")
     events = session.receive_data(b"HeartBeat:a:1\nHeartBeat:a:1\n", 2.0)
-    assert list(events) == [Repeat(1)]
+    assert listed(events) == [Repeat(1)]
     assert said(session) == [Ack(1)]
     assert session.seen == 2.0
     assert session.account is not None
@@ -143,7 +145,7 @@ def test_a_repeat_is_acknowledged_again() -> None:
 def test_a_gap_is_one_event_and_the_number_after_it_is_in_order() -> None:
     session = opened()
     events = session.receive_data(b"HeartBeat:a:1\nHeartBeat:a:3\nHeartBeat:a:4\n", 0.0)
-    assert list(events) == [Gap(2, 2)]
+    assert listed(events) == [Gap(2, 2)]
     assert said(session) == [Ack(1), Ack(3), Ack(4)]
     assert session.account is not None
     assert session.account.totals == Totals(3, 1, 0)
@@ -203,7 +205,7 @@ def test_whoever_is_attentive_hears_each_heartbeat_after_what_it_showed() -> Non
     session.attentive = True
     session.pings = 2
     events = session.receive_data(b"HeartBeat:a:2\nHeartBeat:a:2\nHeartBeat:a:3:busy=c\n", 0.0)
-    assert list(events) == [
+    assert listed(events) == [
         *(Recovered(), Gap(1, 1), Heartbeat("a", 2)),
         *(Repeat(2), Heartbeat("a", 2)),
         Heartbeat("a", 3, busy="c"),
@@ -215,7 +217,7 @@ def test_whoever_is_attentive_hears_each_heartbeat_after_what_it_showed() -> Non
 def test_any_valid_frame_is_a_sign_of_life(frame: bytes) -> None:
     session = opened()
     session.pings = 1
-    assert Recovered() in session.receive_data(frame + b"\n", 9.0)
+    assert Recovered() in listed(session.receive_data(frame + b"\n", 9.0))
     assert (session.seen, session.pings) == (9.0, 0)
 
 
@@ -274,7 +276,7 @@ def test_a_command_needs_a_registered_engine() -> None:
 def test_a_bye_ends_a_session_without_a_word() -> None:
     session = opened()
     events = session.receive_data(b"Bye:reason=goaway\nHeartBeat:a:1\n\n", 0.0)
-    assert list(events) == [Bye("goaway"), Stale(2)]
+    assert listed(events) == [Bye("goaway"), Stale(2)]
     assert session.bye == Bye("goaway")
     assert session.failure is None
     assert session.state is BrokerState.CLOSING
@@ -304,8 +306,8 @@ def test_what_comes_after_the_end_is_counted_and_changes_nothing() -> None:
     session.receive_data(b"HeartBeat:a:1\n", 1.0)
     session.end(REFUSAL)
     session.data_to_send()
-    assert list(session.receive_data(b"HeartBeat:a:2\nBye\nHeartBeat", 5.0)) == [Stale(2)]
-    assert list(session.receive_data(b":a:3\n", 5.0)) == [Stale(1)]
+    assert listed(session.receive_data(b"HeartBeat:a:2\nBye\nHeartBeat", 5.0)) == [Stale(2)]
+    assert listed(session.receive_data(b":a:3\n", 5.0)) == [Stale(1)]
     assert (session.seen, session.bye, session.data_to_send()) == (1.0, None, b"")
     assert session.account is not None
     assert session.account.totals == Totals(1, 0, 0)
@@ -334,13 +336,13 @@ def test_a_session_at_rest_keeps_no_framer() -> None:
 
 
 def test_a_session_is_made_of_a_time_and_a_framing_only() -> None:
-    assert {each.name for each in fields(BrokerSession) if each.init} == {"seen", "framing"}
+    assert list(signature(BrokerSession).parameters) == ["now", "framing"]
 
 
 def test_a_report_is_handed_on() -> None:
     session = opened()
     events = session.receive_data(b"Report:b0-1:failed:ms=3;error=killed\n", 4.0)
-    assert list(events) == [Report("b0-1", "failed", 3, "killed")]
+    assert listed(events) == [Report("b0-1", "failed", 3, "killed")]
     assert session.data_to_send() == b""
 
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from brokerproto.broker_session import BrokerSession, Stale
+from brokerproto.broker_events import Stale
+from brokerproto.broker_session import BrokerSession
 from brokerproto.messages import (
     Bye,
     Heartbeat,
@@ -19,7 +20,7 @@ from brokerproto.messages import (
 )
 from brokerproto.states import BrokerState, Move
 from tests.brokerproto.strategies import MESSAGES, frame_of, frames_of, segments, spoilt
-from tests.brokerproto.talk import REFUSAL, Outcome, Talk, grant_for, opened
+from tests.brokerproto.talk import REFUSAL, Outcome, Talk, grant_for, listed, opened
 
 HELLO = NewEngine("a", 0, v=1, ack=1)
 TOKEN = "0" * 64
@@ -111,10 +112,10 @@ def test_every_state_meets_every_message(state: str, kind: type[Any]) -> None:
     else:
         assert session.failure is before
     if state in {"CLOSING", "CLOSED"}:
-        assert list(events) == [Stale(1)]
+        assert listed(events) == [Stale(1)]
         assert session.data_to_send() == b""
     if state == "HELD":
-        assert list(events) == []
+        assert listed(events) == []
         assert session.data_to_send() == b""
 
 
@@ -152,7 +153,7 @@ def test_no_bytes_are_too_much_for_any_state(state: str, frames: list[bytes]) ->
         owed = session.data_to_send()
         if was_over:
             assert owed == b""
-            assert all(isinstance(event, Stale) for event in events)
+            assert all(isinstance(event, Stale) for event in listed(events))
         elif session.failure is not None:
             told = b"FAILED:%d:%s:" % (session.failure.code, session.failure.name.encode())
             assert owed.splitlines()[-1].startswith(told)

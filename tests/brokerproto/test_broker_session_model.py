@@ -14,7 +14,8 @@ from hypothesis.stateful import (
     rule,
 )
 
-from brokerproto.broker_session import BrokerSession, Stale
+from brokerproto.broker_events import Stale
+from brokerproto.broker_session import BrokerSession
 from brokerproto.errors import CODES, LocalProtocolError
 from brokerproto.framing import Framing
 from brokerproto.messages import (
@@ -63,7 +64,7 @@ class SessionMachine(RuleBasedStateMachine):
             frame += b"\r\n" if cut % 2 else b"\n"
             pieces = [frame[:cut], frame[cut:]]
         for piece in pieces:
-            self.events += self.session.receive_data(piece, self.now)
+            self.events += self.session.receive_data(piece, self.now) or ()
         self.model.receive(message, self.now)
 
     @precondition(lambda self: self.model.state == "HELLO")

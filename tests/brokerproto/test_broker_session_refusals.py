@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from brokerproto.account import Totals
-from brokerproto.broker_session import BrokerSession, Foreign
+from brokerproto.broker_events import Foreign
+from brokerproto.broker_session import BrokerSession
 from brokerproto.messages import (
     Ack,
     Failed,
@@ -14,7 +15,7 @@ from brokerproto.messages import (
 )
 from brokerproto.states import BrokerState
 from tests.brokerproto.strategies import UNFIT_NUMBERS
-from tests.brokerproto.talk import Talk, grant_for, opened, refusals, said
+from tests.brokerproto.talk import Talk, grant_for, listed, opened, refusals, said
 
 CLIENT_HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
 ZMTP = b"\xff\0\0\0\0\0\0\0\x01\x7f\x03"
@@ -172,7 +173,7 @@ def test_an_unknown_verb_before_registration_ends_the_session() -> None:
     assert refused(b"Nonsense:") == (405, "now")
     assert refused(b"newengine:a:0\n") == (405, "now")
     session = BrokerSession(0.0)
-    assert list(session.receive_data(b"Nonsense", 0.0)) == []
+    assert listed(session.receive_data(b"Nonsense", 0.0)) == []
     assert session.state is BrokerState.HELLO
 
 
@@ -189,7 +190,7 @@ def test_an_unknown_verb_is_told_alike_at_its_colon_and_at_its_end() -> None:
 def test_the_third_unknown_verb_after_registration_ends_the_session() -> None:
     session = opened()
     events = session.receive_data(b"Odd:1\nHeartBeat:a:1\nEven\nHeartBeat:a:2\n", 0.0)
-    assert list(events) == [Unknown("Odd"), Unknown("Even")]
+    assert listed(events) == [Unknown("Odd"), Unknown("Even")]
     assert refusals(session) == [405, 405]
     assert session.is_open
     session.receive_data(b"Odd\nHeartBeat:a:3\n", 0.0)
@@ -219,7 +220,7 @@ def test_other_protocols_are_refused_by_their_first_bytes(stream: bytes, protoco
 @pytest.mark.parametrize("stream", [b"\0", b"NewEngine:-", b"GETX ", b"Nonsense:", b"x" * 2000])
 def test_other_bytes_are_no_protocol_that_is_known(stream: bytes) -> None:
     session = BrokerSession(0.0)
-    assert list(session.receive_data(stream, 0.0)) == []
+    assert listed(session.receive_data(stream, 0.0)) == []
     assert session.failure is not None
 
 

@@ -116,7 +116,7 @@ def test_nobody_else_is_asked(bench: Bench) -> None:
     newcomer = bench.calls()
     newcomer.says(hello())
     for other in others:
-        other.says(f"HeartBeat:{other.session.hello.engine_id}:1")  # type: ignore[union-attr]
+        other.says(f"HeartBeat:{other.session.engine_id}:1")
     bench.passes(2)
     assert epoch_in(newcomer.hears()) == 2
     assert [other.hears() for other in others] == [[], []]

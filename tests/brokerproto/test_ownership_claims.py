@@ -162,10 +162,10 @@ def test_plain_holder_is_not_asked_and_gives_way_only_when_late(bench: Bench) ->
     assert bench.stats.probes == 0
 
 
-def test_plain_holder_at_work_is_not_late_before_its_work_is_over(bench: Bench) -> None:
+def test_newcomer_asks_again_before_the_work_of_a_plain_holder_is_over(bench: Bench) -> None:
     bench.registers("a", "")
     bench.orders("DOWORK", 50_000)
-    assert bench.calls().says(hello()) == [REFUSED.format(66)]
+    assert bench.calls().says(hello()) == [REFUSED.format(16)]
 
 
 # What may come between

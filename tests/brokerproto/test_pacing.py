@@ -12,9 +12,8 @@ from tests.brokerproto.broker_bench import Bench, Caller
 
 
 def beats(caller: Caller, first: int, count: int) -> bytes:
-    assert caller.session.hello is not None
-    name = caller.session.hello.engine_id
-    return b"".join(b"HeartBeat:%b:%d\n" % (name.encode(), first + n) for n in range(count))
+    name = caller.session.engine_id
+    return b"".join(f"HeartBeat:{name}:{first + n}\n".encode() for n in range(count))
 
 
 # Connections

@@ -22,7 +22,7 @@ from brokerproto.errors import DuplicateIdError, RemoteProtocolError
 from brokerproto.fleet import Origin
 from brokerproto.framing import Framing
 from brokerproto.ledger import Ledger
-from brokerproto.protocol import BrokerFactory, BrokerProtocol, address_text
+from brokerproto.protocol import BrokerFactory, address_text
 from brokerproto.terms import Grant, Limits
 from tests.brokerproto.edge import BrokerEdge, Socket
 from transports.inproc import InprocAddress
@@ -326,6 +326,8 @@ def test_a_broker_that_fails_ends_one_session_and_logs_it(
 class Undecided:
     """In place of a broker: decides about hellos when the test says so."""
 
+    now = 0.0
+
     def __init__(self) -> None:
         self.sessions: list[BrokerSession] = []
 
@@ -335,8 +337,8 @@ class Undecided:
         self.sessions.append(session)
         return session
 
-    def receive_data(self, session: BrokerSession, data: bytes) -> None:
-        session.receive_data(data, 0.0)
+    def received(self, session: BrokerSession, events: object, data: bytes) -> None:
+        pass
 
     def lose(self, session: BrokerSession, *, reset: bool) -> None:
         session.lose()
@@ -360,7 +362,8 @@ def test_reading_pauses_while_too_much_waits_for_a_decision(
     undecided: Any = Undecided()
     broker: Broker = undecided
     socket = Socket()
-    socket.connect(BrokerProtocol(broker, edge.clock, "tcp://*:1337"))
+    factory = BrokerFactory(broker, edge.clock, "tcp://*:1337")
+    socket.connect(factory.buildProtocol(socket.peerAddr))
     (session,) = undecided.sessions
     socket.hears("NewEngine:a:0:v=1;ack=1")
     beats = b"".join(b"HeartBeat:a:%d\n" % seq for seq in range(1, 400))

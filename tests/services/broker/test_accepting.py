@@ -20,6 +20,8 @@ from twisted.logger import capturedLogs, formatEvent
 from zope.interface import implementer
 
 from brokerproto.broker import Broker
+from brokerproto.broker_session import BrokerSession
+from brokerproto.fleet import Origin
 from brokerproto.terms import Limits
 from services.broker.accepting import Gate, GatedFactory, files_can_be_opened
 from transports import URI, transport_for
@@ -238,19 +240,20 @@ def test_that_the_places_are_full_is_told_once_a_minute() -> None:
     listening: Any = port
     factory = GatedFactory(broker, clock, "paused://")
     gate.guard(listening, factory)
+    newcomer = BrokerSession(0.0)
     with capturedLogs() as events:
         for _ in range(130):
             factory.buildProtocol(None)
             assert port.states[-1] == "closed"
-            broker.admission.unregistered = 1
+            broker.admission.newcomers[newcomer] = Origin("somewhere", "paused://")
             clock.advance(0.5)
             assert port.states[-1] == "closed"
-            broker.admission.unregistered = 0
+            broker.admission.newcomers.clear()
             clock.advance(0.5)
             assert port.states[-1] == "open"
-            broker.admission.unregistered = 1
+            broker.admission.newcomers[newcomer] = Origin("somewhere", "paused://")
             assert gate.room() == 0
-            broker.admission.unregistered = 0
+            broker.admission.newcomers.clear()
             clock.advance(0.02)
     texts = [formatEvent(event) for event in events]
     assert texts == ["1 connection has not registered: others are left waiting"] * 3

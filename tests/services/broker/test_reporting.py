@@ -69,7 +69,7 @@ def test_who_sends_too_fast_is_named_as_often_as_the_log_allows() -> None:
         house.broker.receive_data(session, b"HeartBeat:e1:0\n" * 100)
     said = [line for line in lines(events) if line[0] != "debug"]
     assert said == [
-        ("warn", "e1 sends more than 20 frames a second: it is not read for 1.8 s"),
+        ("warn", "e1 sends more than 20 frames a second: it is not read for 1.9 s"),
         ("warn", "e1 sends more than 20 frames a second: it is not read for 3.2 s"),
     ]
     assert all(event["engine"] == "e1" for event in events)

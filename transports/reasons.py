@@ -8,6 +8,7 @@ import socket
 
 from twisted.internet.error import (
     CannotListenError,
+    ConnectBindError,
     DNSLookupError,
     TimeoutError,  # noqa: A004 - Twisted's name for it
 )
@@ -36,6 +37,12 @@ def dial_reason(error: BaseException | None, timeout: float | None = None) -> st
     if isinstance(error, TimeoutError):
         return "no answer in time" if timeout is None else f"no answer within {timeout:g} s"
     number = getattr(error, "osError", None) or getattr(error, "errno", None)
+    if isinstance(error, ConnectBindError) and number == errno.EADDRNOTAVAIL:
+        return "the address to connect from is not one of this machine"
+    if number == errno.EADDRNOTAVAIL or (
+        isinstance(error, ConnectBindError) and number == errno.EADDRINUSE
+    ):
+        return "no port is left to connect from, or no address"
     words = _system_words(number)
     return words[:1].lower() + words[1:] if words else _own_words(error)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections import Counter
+from itertools import chain
 
 from attrs import evolve
 from twisted.python import usage
@@ -13,6 +14,7 @@ from brokerproto.errors import LocalProtocolError
 from brokerproto.grammar import ID, LABEL_NAME, LABEL_VALUE
 from brokerproto.life import Wishes
 from brokerproto.terms import MAX_INTERVAL
+from services.engine.sources import SEVERAL, own_addresses
 from services.engine.work import WORK_NAMES
 from services.program import options as program_options
 from services.program.addresses import SCHEMES, engine_address
@@ -88,6 +90,16 @@ class Options(program_options.Options):
             env="ENGINE_COUNT",
         ),
         Option(
+            name="source",
+            doc="Connect from this address of the machine, or from all hosts of a prefix such as "
+            "127.0.1.0/28; may be given more than once, or several separated by commas, which are "
+            "then taken in turn. Each has ports of its own, 28,232 on Linux. Only for tcp.",
+            parse=own_addresses,
+            env="ENGINE_SOURCE",
+            metavar="ADDRESS",
+            repeatable=True,
+        ),
+        Option(
             name="work",
             doc="How to keep a CPU busy: in a child process of idle priority, which leaves the "
             "heartbeats alone; in the engine itself, which blocks them; or not at all, only "
@@ -140,6 +152,7 @@ class Options(program_options.Options):
             self["id"] = self._own_id()
         if self["work"] is None:
             self["work"] = "child" if self["count"] is None else "pretend"
+        self._check_sources()
         longest = self.ids[-1]
         if not ID.accepts(longest):
             raise usage.UsageError(f"--id: {quoted(longest)} would be too long an id")
@@ -161,6 +174,24 @@ class Options(program_options.Options):
         if self["count"] is None:
             return [self["id"]]
         return [f"{self['id']}-{number}" for number in range(1, self["count"] + 1)]
+
+    @property
+    def sources(self) -> list[str]:
+        """The addresses to connect from, each once; none where the system chooses."""
+        return list(dict.fromkeys(chain.from_iterable(self["source"])))
+
+    def _check_sources(self) -> None:
+        scheme = self["broker"].scheme
+        if not self.sources:
+            return
+        if scheme.rpartition("+")[2] != "tcp":
+            raise usage.UsageError(
+                f"--source: only tcp has addresses to connect from, not {scheme}"
+            )
+        if "source" in self["broker"].options:
+            raise usage.UsageError("--source: the broker's address names a source already")
+        if len(self.sources) > SEVERAL:
+            raise usage.UsageError(f"--source: more than {SEVERAL} addresses")
 
     def _check_labels(self, source: str, longest_id: str) -> None:
         [(name, times)] = Counter(name for name, _ in self["label"]).most_common(1) or [("", 0)]

@@ -12,6 +12,7 @@ from services.engine.dialler import Dialler
 from services.engine.options import Options
 from services.engine.runner import Crew, Runner
 from services.engine.service import EngineService, reborn_after
+from services.engine.sources import problem_of, spread
 from services.engine.work import work_for
 from services.program.open_files import raise_open_files
 from services.program.service import ProgramService
@@ -37,14 +38,20 @@ def engine_program(reactor: Any, options: Options) -> ProgramService:
     _check_room(len(options.ids))
     uri = options["broker"]
     transport = transport_for(uri.scheme)
+    for address in options.sources:
+        problem = problem_of(address)
+        if problem is not None:
+            fail(Options.program, f"--source: {problem}")
     try:
-        endpoint = transport.client_endpoint(reactor, uri)
+        endpoints = [
+            transport.client_endpoint(reactor, each) for each in spread(uri, options.sources)
+        ]
     except TransportError as error:
         fail(Options.program, str(error))
     random = Random()  # noqa: S311 - it spreads heartbeats and retries, no secret
     service = EngineService(reactor, program.exit_status, str(uri))
     crew = Crew(
-        Dialler(reactor, [endpoint], transport.framing),
+        Dialler(reactor, endpoints, transport.framing),
         lambda: work_for(options["work"], reactor),
         options.wishes,
         service,

@@ -10,8 +10,11 @@ from hypothesis import strategies as st
 
 from brokerproto.engine_session import EngineSession
 from brokerproto.errors import AuthRequiredError, BadFrameError, ProtocolError, RefusedError
+from brokerproto.framing import Framing
 from brokerproto.life import Life
+from brokerproto.messages import Heartbeat
 from brokerproto.states import EngineState
+from brokerproto.wire import encode
 from tests.brokerproto.engine_conversation import GRANTED
 from tests.brokerproto.strategies import frames_of, segments, spoilt
 
@@ -149,3 +152,66 @@ def test_whatever_a_broker_says_is_no_error_of_ours(parts: list[bytes]) -> None:
         session.lose()
         assert session.state is EngineState.CLOSED
         assert session.data_to_send() == b""
+
+
+def live(acks: list[list[int]], cut: int, seed: int) -> list[tuple[object, ...]]:
+    """What shows of a session that beats, and hears these of its last numbers acknowledged.
+
+    Args:
+        acks: After each heartbeat: how far behind the last number each ACK is.
+        cut: After how many bytes what comes is cut in two; 0 for not at all.
+        seed: Draws the schedule.
+    """
+    session = EngineSession(Life("e", "a1"), 0.0, Random(seed))
+    session.receive_data(f"{GRANTED}\n".encode(), 0.0)
+    seen: list[tuple[object, ...]] = []
+    for behind in acks:
+        now = session.due
+        session.tick(now)
+        for number in behind:
+            data = b"ACK:%d\n" % max(0, session.life.seq - number)
+            for part in filter(None, (data[:cut], data[cut:])):
+                assert list(session.receive_data(part, now + 0.125)) == []
+        life = session.life
+        owed = session.data_to_send()
+        seen.append((owed, session.state, session.due, session.rtt_us, life.settled, life.seq))
+    return seen
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 3), max_size=3), max_size=40),
+    st.integers(1, 5),
+    st.integers(0, 99),
+)
+def test_ack_that_is_read_by_a_glance_does_what_any_ack_does(
+    acks: list[list[int]], cut: int, seed: int
+) -> None:
+    assert live(acks, 0, seed) == live(acks, cut, seed)
+
+
+@given(
+    st.from_regex(r"\A[A-Za-z0-9]([A-Za-z0-9._-]{0,20}[A-Za-z0-9])?\Z"), st.integers(0, 2**53 - 2)
+)
+def test_heartbeat_is_written_as_any_frame_is(engine_id: str, seq: int) -> None:
+    session = EngineSession(Life(engine_id, "a1", seq), 0.0, Random(1))
+    session.receive_data(f"{GRANTED}\n".encode(), 0.0)
+    session.data_to_send()
+    session.tick(session.due)
+    assert session.data_to_send() == encode(Heartbeat(engine_id, seq + 1))
+
+
+def test_glance_is_no_way_around_the_framing() -> None:
+    framings: tuple[Framing, ...] = ("lines", "message")
+    for framing in framings:
+        session = EngineSession(Life("e", "a1"), 0.0, Random(1), framing=framing)
+        end = "\n" if framing == "lines" else ""
+        session.receive_data(f"{GRANTED}{end}".encode(), 0.0)
+        session.tick(session.due)
+        session.receive_data(b"ACK:1\n", 1.0)
+        assert (session.state is EngineState.OPEN) is (framing == "lines")
+    session = EngineSession(Life("e", "a1"), 0.0, Random(1))
+    session.receive_data(f"{GRANTED}\nWHAT".encode(), 0.0)
+    session.tick(session.due)
+    # The frame that had begun ends here: an unknown verb, and no ACK.
+    session.receive_data(b"ACK:1\n", 1.0)
+    assert (session.state, session.life.settled) == (EngineState.OPEN, 0)

@@ -259,3 +259,42 @@ def test_program_registers_works_and_stops_in_one_process() -> None:
     ports[0].stopListening()
     clock.pump([1.0] * 3)
     assert clock.getDelayedCalls() == []
+
+
+def test_many_engines_connect_some_at_a_time_as_the_broker_registers_them() -> None:
+    crew = Crew(450)
+    dialled: list[int] = []
+
+    def look() -> None:
+        dialled.append(sum(len(endpoint.attempts) for endpoint in crew.endpoints))
+
+    crew.service.startService()
+    look()
+    for _ in range(10):
+        crew.advance(0.1)
+        look()
+    assert dialled == [100, *[200] * 10]
+    # Whoever has failed waits by itself, and does not keep the others.
+    for endpoint in crew.endpoints[:30]:
+        endpoint.succeed().say(WELCOME)
+    for endpoint in crew.endpoints[30:50]:
+        endpoint.fail(DialError("tcp://b:1", "no such host"))
+    crew.clock.advance(0.01)
+    first = [len(endpoint.attempts) for endpoint in crew.endpoints]
+    assert first == [1] * 250 + [0] * 200
+    for endpoint in crew.endpoints[50:250]:
+        endpoint.succeed().say(WELCOME)
+    crew.clock.pump([0.01] * 3)
+    assert [bool(endpoint.attempts) for endpoint in crew.endpoints] == [True] * 450
+    crew.service.stopService()
+
+
+def test_service_that_stops_while_it_starts_connects_nobody_any_more() -> None:
+    crew = Crew(300)
+    crew.service.startService()
+    gone: list[Any] = []
+    crew.service.stopService().addCallback(gone.append)
+    crew.advance(60)
+    assert len(gone) == 1
+    assert sum(len(endpoint.attempts) for endpoint in crew.endpoints) == 100
+    assert crew.clock.getDelayedCalls() == []

@@ -16,7 +16,7 @@ from attrs import define, field
 
 from brokerproto.carrier import Carrier
 from brokerproto.commands import WORK_WAITING
-from brokerproto.engine_session import ALL_DONE, EngineEvent, EngineSession
+from brokerproto.engine_session import EngineEvent, EngineSession
 from brokerproto.errors import LocalProtocolError
 from brokerproto.framing import Framing
 from brokerproto.life import Life, Wishes
@@ -96,7 +96,7 @@ class EngineRules:
         if session is None:
             return False
         events = session.receive_data(data, self._now())
-        if events is ALL_DONE:
+        if events is None:
             return False
         self._follow(events)
         return True

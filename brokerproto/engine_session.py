@@ -47,7 +47,7 @@ from brokerproto.states import ENGINE_TRANSITIONS, EngineState, Move
 from brokerproto.terms import MAX_INTERVAL
 from brokerproto.wire import decode, encode, verb_of
 
-__all__ = ["ALL_DONE", "SENT_AWAY", "SUCCESS_DEADLINE", "EngineEvent", "EngineSession"]
+__all__ = ["SENT_AWAY", "SUCCESS_DEADLINE", "EngineEvent", "EngineSession"]
 
 SUCCESS_DEADLINE = 30.0
 """Seconds from connecting to SUCCESS; later, the attempt has failed."""
@@ -61,10 +61,6 @@ _OPEN = EngineState.OPEN
 
 EngineEvent = Union[Success, DoWork, Kill, Unusable, GoAway]
 """What `EngineSession.receive_data` returns; acks and pings are the session's own."""
-
-ALL_DONE: Sequence[EngineEvent] = ()
-"""What it returns where nothing came but the ACK that was awaited: nothing is owed for it, and
-nothing is due sooner."""
 
 
 @define(eq=False, weakref_slot=False)
@@ -177,17 +173,21 @@ class EngineSession:
             return self._due_at
         return math.inf if self.is_over else min(self._due_at, self._rare.leave_at)
 
-    def receive_data(self, data: bytes, now: float) -> Sequence[EngineEvent]:
+    def receive_data(self, data: bytes, now: float) -> Sequence[EngineEvent] | None:
         """Take bytes from the broker and return what its owner must act on.
 
         Args:
             data: Any slice of the stream; on ``message`` framing one whole message.
             now: Monotonic seconds.
+
+        Returns:
+            What has come; None where that was the ACK that was awaited and nothing else, so
+            that nothing is owed, and nothing due sooner.
         """
         if self._is_expected_ack(data):
             self._unheard = 0
             self._acknowledged(self.life.seq, now)
-            return ALL_DONE
+            return None
         events: list[EngineEvent] = []
         if self.is_over:
             return events

@@ -45,7 +45,7 @@ def _outcome(pieces: list[bytes]) -> tuple[Any, ...]:
     events: list[EngineEvent] = []
     owed = session.data_to_send()
     for piece in pieces:
-        events += session.receive_data(piece, 0.0)
+        events += session.receive_data(piece, 0.0) or ()
         owed += session.data_to_send()
     failure = session.failure
     told = None if failure is None else (type(failure), str(failure))
@@ -101,7 +101,7 @@ def _live_through(pieces: list[bytes], random: Random) -> None:
     now = 0.0
     for piece in pieces:
         was_over = session.is_over
-        events = session.receive_data(piece, now)
+        events = session.receive_data(piece, now) or ()
         assert not (was_over and events)
         _check_state(session)
         _owner_acts(session, events, random)

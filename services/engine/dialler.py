@@ -44,3 +44,11 @@ class Dialler:
         except Exception:  # an endpoint may be anybody's
             return fail()
         return connecting
+
+    def drain_begins(self) -> float:
+        """Give the time that all engines are told; see `transports.interfaces`."""
+        now: float = self.reactor.seconds()
+        return now
+
+    def drain_ends(self, silently: int) -> None:
+        """Nothing: see `transports.interfaces`."""

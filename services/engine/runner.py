@@ -22,7 +22,7 @@ from zope.interface import implementer
 
 from brokerproto.engine import EngineRules
 from brokerproto.engine_protocol import EngineCarrying
-from brokerproto.engine_session import ALL_DONE, SENT_AWAY, EngineSession
+from brokerproto.engine_session import SENT_AWAY, EngineSession
 from brokerproto.errors import BrokerError, ProtocolError
 from brokerproto.life import Life, Wishes
 from brokerproto.messages import Success
@@ -239,13 +239,21 @@ class Runner(EngineCarrying, EngineRules):
         self.settle()
 
     def dataReceived(self, data: bytes) -> None:
-        """Follow what came."""
-        session = self.session
-        if session is not None:
-            events = session.receive_data(data, self._now())
-            if events is not ALL_DONE:
-                self._follow(events)
-                self.settle()
+        """Bring the session what came."""
+        if self.session is not None:
+            events = self.session.receive_data(data, self._now())
+            if events is not None:
+                self.received(events, data)
+
+    @property
+    def receiver(self) -> EngineSession | None:
+        """Takes what comes; see `transports.interfaces.IDrainedProtocol`."""
+        return self.session
+
+    def received(self, outcome: Any, data: bytes) -> None:
+        """Follow what the session made of it; see `transports.interfaces.IDrainedProtocol`."""
+        self._follow(outcome)
+        self.settle()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Plan the next connection, unless this was the last one."""
@@ -261,6 +269,11 @@ class Runner(EngineCarrying, EngineRules):
     def buildProtocol(self, addr: object) -> Runner:
         """Give the protocol of the next connection."""
         return self
+
+    @property
+    def drained(self) -> Dialler:
+        """Whom it has in common with others that it is read with."""
+        return self.crew.dialler
 
     def doStart(self) -> None:
         """See `IProtocolFactory`."""

@@ -50,7 +50,7 @@ class Conversation:
     def hears(self, *frames: str) -> Sequence[EngineEvent]:
         """Have the broker say whole frames, all in one segment."""
         data = "".join(f"{frame}\n" for frame in frames).encode()
-        return self.session.receive_data(data, self.now)
+        return self.session.receive_data(data, self.now) or []
 
     def says(self) -> list[str]:
         """Take the frames that the engine says."""

@@ -79,7 +79,7 @@ class EngineSessionMachine(RuleBasedStateMachine):
         if self.where in ("greeting", "open"):
             self.unheard = 0
         data = "".join(f"{frame}\n" for frame in frames).encode()
-        events = self.session.receive_data(data, self.now)
+        events = self.session.receive_data(data, self.now) or ()
         self.events = [type(event).__name__ for event in events]
 
     def _closes(self, failure: type[Exception] | None) -> None:

@@ -130,7 +130,11 @@ class IDrainedProtocol(IProtocol):
 
 
 class IDrainedFactory(IProtocolFactory):
-    """The factory of such protocols."""
+    """The factory of such protocols.
+
+    Where each connection has a factory of its own, as when many are dialled, its attribute
+    ``drained`` may name the one who is told instead, once for all of them.
+    """
 
     def drain_begins() -> float:
         """Give the time that all receivers are told until `drain_ends`.

@@ -20,6 +20,7 @@ from services.program.start import CONFIGURATION_ERROR
 __all__ = ["EngineService", "reborn_after"]
 
 _SUMMARY_SECONDS = 1.0
+_REASONS_NAMED = 5
 
 # Of its many engines a process begins to connect so many in one turn of the reactor, and goes on
 # as the broker registers them: an attempt takes more memory than an engine that beats.
@@ -166,7 +167,7 @@ class EngineService(Service):
             registered=sum(runner.is_registered for runner in self.runners),
             engines=len(self.runners),
             broker=self._broker,
-            lost="".join(f"; {n} x {reason}" for reason, n in reasons.items()),
+            lost=_summed_up(reasons),
         )
 
     def _farewell(self) -> None:
@@ -175,3 +176,13 @@ class EngineService(Service):
             engines=len(self.runners),
             heartbeats=Counted(sum(runner.heartbeats_sent for runner in self.runners), "heartbeat"),
         )
+
+
+def _summed_up(reasons: dict[str, int]) -> str:
+    """Name the reasons of losses, the most frequent alone where there are many."""
+    named = reasons
+    if len(reasons) > _REASONS_NAMED:
+        named = dict(sorted(reasons.items(), key=lambda item: -item[1])[:_REASONS_NAMED])
+    others = sum(reasons.values()) - sum(named.values())
+    text = "".join(f"; {n} x {reason}" for reason, n in named.items())
+    return f"{text}; {others} x for other reasons" if others else text

@@ -53,6 +53,9 @@ def problem_of(address: str) -> str | None:
     except OSError as error:
         if error.errno == errno.EADDRNOTAVAIL:
             return f"{address} is not an address of this machine"
+        if error.errno == errno.EADDRINUSE:
+            # It has no port left now, and will have some.
+            return None
         return f"{address}: {error.strerror or error}"
     return None
 

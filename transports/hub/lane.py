@@ -43,6 +43,7 @@ class Lanes:
 
     def join(self, factory: Any) -> bool:
         """Count one more connection of a factory; False where it knows no drains."""
+        factory = _answering(factory)
         if not hasattr(factory, "drain_begins"):
             return False
         lane = self._by_factory.setdefault(factory, Lane(factory))
@@ -52,6 +53,7 @@ class Lanes:
 
     def leave(self, factory: Any) -> None:
         """Count one less."""
+        factory = _answering(factory)
         lane = self._by_factory[factory]
         lane.users -= 1
         if not lane.users:
@@ -60,6 +62,7 @@ class Lanes:
 
     def begin(self, factory: Any) -> tuple[Lane, float]:
         """Give the lane of a factory, and the time that its receivers are told."""
+        factory = _answering(factory)
         lane = self._by_factory[factory]
         now = lane._now
         if now is None:
@@ -71,3 +74,8 @@ class Lanes:
         """Give those that have begun, which now are to `Lane.end`."""
         begun, self._begun = self._begun, []
         return begun
+
+
+def _answering(factory: Any) -> Any:
+    """Give who is told of the drains of a factory's connections."""
+    return getattr(factory, "drained", factory)

@@ -298,3 +298,18 @@ def test_service_that_stops_while_it_starts_connects_nobody_any_more() -> None:
     assert len(gone) == 1
     assert sum(len(endpoint.attempts) for endpoint in crew.endpoints) == 100
     assert crew.clock.getDelayedCalls() == []
+
+
+def test_line_names_the_most_frequent_reasons_where_there_are_many() -> None:
+    crew = Crew(30)
+    with capturedLogs() as events:
+        crew.service.startService()
+        for number, endpoint in enumerate(crew.endpoints):
+            reason = [0, 0, 1, 1, 1, 2, 2, 2, 2, *[3] * 5, *[4] * 5, *[5] * 4, *[6] * 7][number]
+            endpoint.fail(DialError("tcp://b:1", f"reason {reason}"))
+        crew.clock.advance(1)
+    [(_, line)] = lines(events)
+    begin, *reasons = line.split("; ")
+    assert begin == "0 of 30 engines registered at tcp://b:1"
+    assert [reason.partition(" x ")[0] for reason in reasons] == ["7", "5", "5", "4", "4", "5"]
+    assert reasons[-1] == "5 x for other reasons"

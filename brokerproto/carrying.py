@@ -64,15 +64,15 @@ class CarryingProtocol(Generic[S]):
         raise NotImplementedError
 
     def makeConnection(self, transport: Any) -> None:
-        """See `IProtocol`."""
+        """Begin to carry bytes."""
         self.transport = transport
         self.connectionMade()
 
     def connectionMade(self) -> None:
-        """See `IProtocol`."""
+        """Open a session; a subclass does."""
 
     def dataReceived(self, data: bytes) -> None:
-        """See `IProtocol`."""
+        """Bring the session what came; a subclass does."""
 
     def settle(self) -> None:
         """Write what the session owes, and close where it is over."""
@@ -96,7 +96,7 @@ class CarryingProtocol(Generic[S]):
         """Nothing: it was our own doing."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """See `IProtocol`."""
+        """Let go of the connection, which is gone."""
         cut_off, self._cut_off, self.transport = self._cut_off, None, None
         if cut_off is not None and cut_off.active():
             cut_off.cancel()

@@ -96,7 +96,7 @@ class EngineCarrying(CarryingProtocol[EngineSession]):
             self.settle()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """See `IProtocol`."""
+        """Have nothing due any more."""
         super().connectionLost(reason)
         self.ticker.forget(self)
 
@@ -192,7 +192,7 @@ class EngineFactory:
         return EngineProtocol(self._engine, self._reactor, self._framing)
 
     def doStart(self) -> None:
-        """See `IProtocolFactory`."""
+        """Nothing: an engine comes and goes with its owner."""
 
     def doStop(self) -> None:
-        """See `IProtocolFactory`."""
+        """Nothing: an engine comes and goes with its owner."""

@@ -42,11 +42,13 @@ def test_factories_of_one_connection_each_share_a_lane() -> None:
     for begun in lanes.end():
         begun.end()
     assert common.told == ["begins", 2]
+    several = []
     assert lanes.join(Factory())
-    assert lanes.are_several
+    several.append(lanes.are_several)
     for single in singles:
         lanes.leave(single)
-    assert not lanes.are_several
+        several.append(lanes.are_several)
+    assert several == [True, True, True, False]
 
 
 def test_factory_that_knows_no_drains_has_no_lane() -> None:

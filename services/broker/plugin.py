@@ -22,6 +22,7 @@ from services.broker.service import BrokerService
 from services.program.open_files import raise_open_files
 from services.program.service import ProgramService
 from services.program.start import fail, listen_or_exit
+from services.program.timing import keep_time
 from transports import URI, transport_for
 from transports.send_buffers import keep_send_buffers_small
 
@@ -37,6 +38,7 @@ def makeService(options: Options) -> IService:
     """Listen, and make the service; ends with one line where that is not possible."""
     from twisted.internet import reactor
 
+    keep_time(reactor)
     return broker_program(reactor, options)
 
 

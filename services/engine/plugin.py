@@ -17,6 +17,7 @@ from services.engine.work import work_for
 from services.program.open_files import raise_open_files
 from services.program.service import ProgramService
 from services.program.start import fail
+from services.program.timing import keep_time
 from transports import transport_for
 
 __all__ = ["Options", "makeService"]
@@ -28,6 +29,7 @@ def makeService(options: Options) -> IService:
     """Make the service; ends with one line where the address cannot be dialled."""
     from twisted.internet import reactor
 
+    keep_time(reactor)
     return engine_program(reactor, options)
 
 

@@ -27,6 +27,7 @@ PROCESSES = (
     "e2e/",
     "services/program/test_processes.py",
     "services/program/test_signals.py",
+    "services/scaletest/test_pressure.py",
     "services/scaletest/test_soak.py",
 )
 

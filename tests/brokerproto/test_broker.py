@@ -341,3 +341,14 @@ def test_a_session_may_have_nobody_who_carries_its_bytes(bench: Bench) -> None:
     bench.passes(60)
     assert isinstance(caller.carrier, RecordingCarrier)
     assert bench.stats.causes == {"lost:timeout": 1}
+
+
+@pytest.mark.fault("C049")
+@pytest.mark.parametrize("reset", [False, True])
+def test_bye_that_was_read_is_a_leave_however_the_connection_ends(
+    reset: bool, bench: Bench
+) -> None:
+    caller = bench.registers("a")
+    caller.says("Bye:reason=stopped")
+    caller.goes(reset=reset)
+    assert bench.stats.causes == {"left:stopped": 1}

@@ -182,8 +182,7 @@ class Hub:
     def settle_later(self, member: Member, reason: Failure | None = None) -> None:
         """Have a member settle when nobody is within a call of it any more."""
         self._unsettled.append((member, reason))
-        if not self._is_turning:
-            self._plan_settling()
+        self._plan_settling()
 
     def doRead(self) -> None:
         """Do what can be done now; see `IReadDescriptor`."""
@@ -201,6 +200,7 @@ class Hub:
             _log.failure("the hub failed")
         self._settle()
         self._is_turning = False
+        self._plan_settling()
         self._pace.drained(monotonic(), ready)
         self._go_on(0.0 if is_short else TICK)
         self._close_if_empty()
@@ -313,16 +313,17 @@ class Hub:
             self._guarded(member, member.settle, reason)
             if monotonic() >= until:
                 break
-        if self._unsettled:
-            self._plan_settling()
 
     def _settle_in_turn(self) -> None:
         self._next_settling = None
+        self._is_turning = True
         self._settle()
+        self._is_turning = False
+        self._plan_settling()
         self._close_if_empty()
 
     def _plan_settling(self) -> None:
-        if self._next_settling is None:
+        if self._unsettled and self._next_settling is None and not self._is_turning:
             self._next_settling = self.reactor.callLater(0, self._settle_in_turn)
 
     def _go_on(self, seconds: float) -> None:

@@ -96,7 +96,7 @@ fuzz-smoke: $(FUZZER) ## the same, about ten seconds for each
 
 lock: ## resolve requirements/*.txt anew (needs uv)
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv/" >&2; exit 1; }
-	$(UV) pip compile $(LOCK) --extra dev --extra demo --extra docs --output-file requirements/dev.txt pyproject.toml
+	$(UV) pip compile $(LOCK) --extra bench --extra dev --extra demo --extra docs --output-file requirements/dev.txt pyproject.toml
 	$(UV) pip compile $(LOCK) --output-file requirements/image.txt pyproject.toml
 	fuzz=$$($(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["fuzz"], sep="\n")') && \
 	  echo "$$fuzz" | $(UV) pip compile $(LOCK) --output-file requirements/fuzz.txt -

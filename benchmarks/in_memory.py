@@ -139,16 +139,26 @@ def measure(engines: int, beats: int) -> dict[str, float]:
     return {case: statistics.median(times) for case, times in samples.items()}
 
 
-def main() -> None:
-    """Measure, and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Say what can be asked for."""
     parser.add_argument("--engines", type=int, default=5000, help="how many [default: 5000]")
     parser.add_argument("--beats", type=int, default=10, help="heartbeats of each [default: 10]")
-    options = parser.parse_args()
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure, and print a table; return the exit status."""
     medians = measure(options.engines, options.beats)
     print(f"{options.engines} engines, medians of {ROUNDS} rounds")
     for case, median in medians.items():
         print(f"{case:<18}{median:8.2f} us{median / medians['floor']:8.1f} x floor")
+    return 0
+
+
+def main() -> None:
+    """Measure, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    add_options(parser)
+    run(parser.parse_args())
 
 
 if __name__ == "__main__":

@@ -9,13 +9,12 @@ FUZZER := $(VENV)/.fuzzer
 SOURCES := brokerproto transports services benchmarks docs fuzz
 COVERAGE_FLOOR := 95
 MINUTES ?= 30
-ENGINES ?= 100000
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv test lint types docs generated diagrams wheel-check image-check demo soak capacity bench fuzz fuzz-smoke lock clean
+.PHONY: help venv test lint types docs generated diagrams wheel-check image-check demo soak capacity bench bench-smoke fuzz fuzz-smoke lock clean
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -77,11 +76,19 @@ demo: $(STAMP) ## watch a broker and 500 engines for a minute
 soak: $(STAMP) ## half an hour of trouble for a broker and 2,000 engines (MINUTES=30)
 	$(BIN)/python -m services.scaletest.soak --minutes $(MINUTES)
 
+capacity: ENGINES ?= 100000
 capacity: $(STAMP) ## how many engines this machine holds, at several brokers (ENGINES=100000)
 	$(BIN)/python -m services.scaletest.capacity --engines $(ENGINES)
 
-bench: $(STAMP) ## measure what the library costs, without sockets
-	$(BIN)/python -m benchmarks.in_memory
+bench: ENGINES ?= 15000
+bench: ROUNDS ?= 8
+bench: $(STAMP) ## measure all of it against a bare broker in C (ROUNDS=8 ENGINES=15000; needs a C compiler)
+	$(BIN)/python -m benchmarks in-memory
+	$(BIN)/python -m benchmarks run --rounds $(ROUNDS) --engines $(ENGINES)
+
+bench-smoke: $(STAMP) ## do that small, to see that every heartbeat is counted
+	$(BIN)/python -m tests.benchmarks.tools
+	$(BIN)/python -m benchmarks smoke
 
 # Without a wheel of the fuzzer this installs nothing, and fuzzing says so.
 $(FUZZER): requirements/fuzz.txt $(STAMP)

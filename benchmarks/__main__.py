@@ -162,7 +162,7 @@ def _smoke(_: argparse.Namespace) -> int:
     suite = Suite(
         tools,
         SMOKE,
-        [_SMOKE_ENGINES // 2, _SMOKE_ENGINES],
+        [_SMOKE_ENGINES],
         list(CONTENDERS),
         1,
         PARTS,

@@ -49,9 +49,9 @@ def measure_inproc(engines: int, number: int) -> Sample:
     figures = json.loads(done.stdout)
     expected = engines * _BEATS
     inexact = [
-        f"{name}: {figures.pop(name)} instead of {right}"
+        f"{name}: {found} instead of {right}"
         for name, right in (("heartbeats", expected), ("missed", 0))
-        if figures[name] != right
+        if (found := figures.pop(name)) != right
     ]
     return Sample(
         "transports", "inproc", "all", engines, number, "aged", 0, figures, inexact=inexact

@@ -62,7 +62,7 @@ def whole(factor: float, engines: int = 15_000, rounds: int = 3) -> list[Sample]
 
 def _session(case: str, cost: float, engines: int, number: int) -> list[Sample]:
     def sample(work: str, *, mix: int = 0, age: str = "aged", **figures: float) -> Sample:
-        return fleet_sample(case, work, engines, number, age, mix, **figures)
+        return Sample("fleet", case, work, engines, number, age, mix, figures)
 
     samples = [
         sample("reg", rate=20_000 / cost, p99_ms=50 * cost, things=engines),

@@ -25,7 +25,7 @@ from tests.e2e.scene import ANYWHERE
 pytestmark = [pytest.mark.e2e, pytest.mark.fault("C038")]
 
 PAGE = 4096
-LOST = "log lines could not be written"
+LOST = " could not be written"
 
 
 @define

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any, Protocol
 
 from twisted.internet.interfaces import IAddress
@@ -46,6 +47,8 @@ class Past:
     """The addresses of a connection that is lost."""
 
     __slots__ = ("_host", "_peer")
+
+    family: int = socket.AF_UNSPEC
 
     def __init__(self, host: IAddress, peer: IAddress) -> None:
         self._host, self._peer = host, peer

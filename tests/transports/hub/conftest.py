@@ -1,0 +1,7 @@
+"""The hub is Linux's."""
+
+from __future__ import annotations
+
+import sys
+
+collect_ignore_glob = [] if sys.platform == "linux" else ["test_*.py"]

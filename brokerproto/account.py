@@ -34,7 +34,7 @@ class Repeat:
     seq: int
 
 
-@frozen
+@frozen(weakref_slot=False)
 class Totals:
     """Sums over several accounts.
 
@@ -61,7 +61,7 @@ def largest_gap(silence: float, interval: float) -> int:
     return 8 + int(2 * silence / interval)
 
 
-@define(eq=False)
+@define(eq=False, weakref_slot=False)
 class Account:
     """What is known of one life's numbers. What was counted is derived, not stored.
 

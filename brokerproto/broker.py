@@ -13,10 +13,9 @@ from random import Random
 
 from attrs import define, field
 
-from brokerproto.account import Gap, Repeat
 from brokerproto.admission import Admission
 from brokerproto.brake import Brake
-from brokerproto.broker_events import BrokerEvent, Foreign, Recovered, Stale
+from brokerproto.broker_events import BrokerEvent
 from brokerproto.broker_session import BrokerSession
 from brokerproto.carrier import Carrier, settle
 from brokerproto.commands import Command, Key, Verb
@@ -31,6 +30,7 @@ from brokerproto.errors import (
 )
 from brokerproto.fleet import Fleet, Manner, Member, Origin, manner_of
 from brokerproto.flow import Flow
+from brokerproto.following import Following
 from brokerproto.framing import Framing
 from brokerproto.isolation import Apart, shown
 from brokerproto.judge import Judge
@@ -42,12 +42,12 @@ from brokerproto.liveness import (
     tick_length,
     worst_detection,
 )
-from brokerproto.messages import Bye, Heartbeat, NewEngine, Report, Unknown
 from brokerproto.observer import Observer
 from brokerproto.ownership import Ground, Ownership, Probe
 from brokerproto.registrar import Registrar
 from brokerproto.stats import Stats, Tally, take_stock
 from brokerproto.terms import Limits
+from brokerproto.turns import Later, Turns
 
 __all__ = ["Broker"]
 
@@ -63,6 +63,8 @@ class Broker:
         observer: Hears what happens.
         resume_key: What the tokens are made with that give an id back; drawn at random.
         failed: Hears what the observer or a carrier raised, which concerns nobody else.
+        later: Has what is sent to many go on in a later turn of the reactor; None to send
+            it to all at once.
 
     Attributes:
         fleet: Who is registered.
@@ -80,6 +82,7 @@ class Broker:
     observer: Observer = field(factory=Observer)
     resume_key: bytes = field(factory=lambda: secrets.token_bytes(32), repr=False)
     failed: Callable[[Exception], object] = shown
+    later: Later | None = None
     fleet: Fleet = field(init=False, factory=Fleet)
     ledger: Ledger = field(init=False)
     detector: Detector[BrokerSession] = field(init=False)
@@ -88,11 +91,13 @@ class Broker:
     admission: Admission = field(init=False)
     flow: Flow = field(init=False)
     _apart: Apart = field(init=False)
+    _turns: Turns = field(init=False)
     _dispatch: Dispatch = field(init=False)
     _judge: Judge = field(init=False)
     _drain: Drain | None = field(init=False, default=None)
     _ownership: Ownership = field(init=False)
     _registrar: Registrar = field(init=False)
+    _following: Following = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._apart = Apart(self.failed)
@@ -102,7 +107,10 @@ class Broker:
         self.flow = Flow(self.limits, self.tick_length, self.end, self._paused, self._apart)
         interval, timeout = self.limits.interval, self.limits.timeout_of(self.limits.interval)
         self.brake = Brake(self.detector, interval, Patience.of(interval, timeout))
-        self._dispatch = Dispatch(self.ledger, self.brake, self.seconds, self.observer, self._apart)
+        self._turns = Turns(self.later, self.flow.cut_excess)
+        self._dispatch = Dispatch(
+            self.ledger, self.brake, self.seconds, self.observer, self._apart, self._turns
+        )
         self._ownership = Ownership(self.resume_key, self._apart)
         self._registrar = Registrar(
             self.boot,
@@ -114,6 +122,17 @@ class Broker:
             self.tally,
             self.seconds,
             self.end,
+            self.observer,
+            self._apart,
+        )
+        self._following = Following(
+            self.fleet,
+            self.ledger,
+            self.brake,
+            self._registrar,
+            self._dispatch,
+            self.tally,
+            self.seconds,
             self.observer,
             self._apart,
         )
@@ -191,7 +210,7 @@ class Broker:
         """
         now = self.now
         try:
-            self._follow(session, events)
+            self._following.follow(session, events)
         except Exception:
             self._failed(session)
             raise
@@ -239,7 +258,7 @@ class Broker:
         """End a session on the broker's own account, and have its carrier settle."""
         if session.is_over:
             return
-        self._follow(session, session.end(error))
+        self._following.follow(session, session.end(error))
         self._ended(session)
         self._apart(settle, session)
 
@@ -264,7 +283,7 @@ class Broker:
         if self._drain is None:
             self.admission.closed = DrainingError()
             spread = self.limits.spread(len(self.fleet))
-            self._drain = Drain(self.seconds, self.end, spread, self._apart)
+            self._drain = Drain(self.seconds, self.end, spread, self._apart, self._turns)
             self._drain.begin(self.fleet, self.admission.newcomers, random)
         return self._drain
 
@@ -272,6 +291,8 @@ class Broker:
         self, verb: Verb, value: int, engines: Iterable[Member], key: Key | None = None
     ) -> Command:
         """Send a command, and return its entry in the ledger.
+
+        To many it goes out in parts, and each engine is sent commands in their order.
 
         Args:
             verb: ``DOWORK`` or ``KILL``.
@@ -286,33 +307,13 @@ class Broker:
         """
         if self._drain is not None:
             raise NoMoreOrdersError
-        command = self._dispatch.send(verb, value, engines, key)
-        self.flow.cut_excess()
-        return command
+        return self._dispatch.send(verb, value, engines, key)
 
     def stats(self) -> Stats:
         """Count; the cost grows with the number of ids known."""
         return take_stock(
             self.fleet, self.brake, self.tally, self.admission, self.flow, draining=self.is_draining
         )
-
-    def _follow(self, session: BrokerSession, events: Iterable[BrokerEvent]) -> None:
-        for event in events:
-            if isinstance(event, NewEngine):
-                self._follow(session, self._registrar.decide(session))
-            elif isinstance(event, Gap):
-                self._missed(session, event)
-            elif isinstance(event, Heartbeat):
-                self._beaten(session)
-            elif isinstance(event, Report):
-                self._reported(session, event)
-            elif isinstance(event, Recovered):
-                self._recovered(session)
-            elif isinstance(event, Stale | Unknown | Foreign):
-                self.tally.count(event)
-            else:
-                # A Bye shows in the session's end, a repeat in its account.
-                assert isinstance(event, (Bye, Repeat))
 
     def _probed(self, probe: Probe) -> None:
         """Ask a holder once more, or give up waiting for its answer."""
@@ -325,7 +326,7 @@ class Broker:
     def _decide_later(self, session: BrokerSession, ground: Ground | None = None) -> None:
         """Decide about one that has waited, apart from what its connection brings."""
         try:
-            self._follow(session, self._registrar.decide(session, ground))
+            self._following.follow(session, self._registrar.decide(session, ground))
         except Exception as error:
             self._failed(session)
             self.failed(error)
@@ -341,38 +342,11 @@ class Broker:
         else:
             self.end(session, InternalError("the broker failed, the fault is its own"))
 
-    def _missed(self, session: BrokerSession, gap: Gap) -> None:
-        self.tally.gaps += 1
-        member = self.fleet.member_of(session)
-        if member is not None:
-            self._apart(self.observer.engine_missed, member, gap)
-
     def _paused(self, session: BrokerSession, seconds: float) -> None:
         member = self.fleet.member_of(session)
         if member is not None:
             rate = self.limits.frame_rate
             self._apart(self.observer.engine_paused, member, rate, seconds)
-
-    def _recovered(self, session: BrokerSession) -> None:
-        self.brake.recovered(session)
-        member = self.fleet.member_of(session)
-        if member is not None:
-            self._apart(self.observer.engine_recovered, member)
-
-    def _reported(self, session: BrokerSession, report: Report) -> None:
-        self.tally.reports += 1
-        self._registrar.heard(session)
-        member = self.fleet.member_of(session)
-        if member is None or not self.ledger.report(
-            member.engine_id, member.instance, report, self.seconds()
-        ):
-            self.tally.strange_reports += 1
-
-    def _beaten(self, session: BrokerSession) -> None:
-        self._registrar.heard(session)
-        member = self.fleet.member_of(session)
-        if member is not None and member.is_plain:
-            self._dispatch.beaten(member)
 
     def _ended(self, session: BrokerSession) -> None:
         """Draw the conclusions from a session that is over, and not yet gone."""

@@ -90,7 +90,7 @@ class Target:
     plain: bool = False
 
 
-@define(eq=False)
+@define(eq=False, weakref_slot=False)
 class Entry:
     """How far a command has come at one engine.
 

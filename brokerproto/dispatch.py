@@ -6,7 +6,7 @@ protocol reference, section "Commands".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from attrs import define
 
@@ -18,6 +18,7 @@ from brokerproto.fleet import Member
 from brokerproto.isolation import Apart
 from brokerproto.ledger import Ledger
 from brokerproto.observer import Observer
+from brokerproto.turns import Turns
 
 __all__ = ["Dispatch"]
 
@@ -32,6 +33,7 @@ class Dispatch:
         seconds: A monotonic clock.
         observer: Hears of each command before it is written.
         apart: Keeps one's error from the next one.
+        turns: Has a command to many go out in parts.
     """
 
     ledger: Ledger
@@ -39,11 +41,12 @@ class Dispatch:
     seconds: Callable[[], float]
     observer: Observer
     apart: Apart
+    turns: Turns
 
     def send(
         self, verb: Verb, value: int, engines: Iterable[Member], key: Key | None = None
     ) -> Command:
-        """Enter a command into the ledger, and write it to all whose turn it is.
+        """Enter a command into the ledger, and have it written to all whose turn it is.
 
         Args and errors: see `brokerproto.broker.Broker.order`.
         """
@@ -51,29 +54,36 @@ class Dispatch:
         targets = [Target(each.engine_id, each.instance, each.is_plain) for each in members]
         command = self.ledger.issue(verb, value, targets, self.seconds(), key)
         self.apart(self.observer.command_issued, command)
-        for member in members:
-            if self._write(command, member, self.seconds()) and member.session is not None:
-                self.apart(settle, member.session)
+        # Who comes back meanwhile comes with another session, and is not meant.
+        sessions = [member.session for member in members if member.session is not None]
+        self.turns.take(self._sending(command, sessions))
         return command
+
+    def _sending(self, command: Command, sessions: list[BrokerSession]) -> Iterator[None]:
+        for session in sessions:
+            if self._write(command, session, self.seconds()):
+                self.apart(settle, session)
+            yield
 
     def beaten(self, member: Member) -> None:
         """Take note of a plain engine's heartbeat for which its session was waiting."""
         now = self.seconds()
         following = self.ledger.heartbeat(member.engine_id, now)
-        if following is not None:
-            self._write(following, member, now)
-        if member.session is not None:
-            member.session.attentive = self.ledger.is_waiting(member.engine_id)
-
-    def _write(self, command: Command, member: Member, now: float) -> bool:
         session = member.session
-        # A session that ended behind the heartbeat takes nothing any more.
-        if session is None or not session.is_open:
+        if session is not None:
+            if following is not None:
+                self._write(following, session, now)
+            session.attentive = self.ledger.is_waiting(member.engine_id)
+
+    def _write(self, command: Command, session: BrokerSession, now: float) -> bool:
+        engine_id = session.engine_id
+        # A session that ended meanwhile takes nothing any more.
+        if not session.is_open or session.terms is None or engine_id is None:
             return False
-        if member.is_plain:
+        if session.terms.plain:
             # Its heartbeat is the only report it ever makes.
             session.attentive = True
-        if not self.ledger.write(command, member.engine_id, now):
+        if not self.ledger.write(command, engine_id, now):
             return False
         session.command(command.message, self.brake.detector.clock.now)
         if session.pings == 0:

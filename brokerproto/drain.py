@@ -5,7 +5,7 @@ Rules: protocol reference, section "Draining".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from random import Random
 
 from attrs import define, field
@@ -16,6 +16,7 @@ from brokerproto.errors import DrainingError
 from brokerproto.fleet import Member
 from brokerproto.isolation import Apart
 from brokerproto.liveness import DeadlineRing
+from brokerproto.turns import Turns
 
 __all__ = ["Drain", "slots"]
 
@@ -45,6 +46,7 @@ class Drain:
         end: Ends a session, and has its carrier settle.
         spread: Seconds until the last engine's slot has come.
         apart: Keeps one's error from the next one.
+        turns: Has many told in parts.
 
     Attributes:
         began: When, on that clock.
@@ -54,6 +56,7 @@ class Drain:
     end: Callable[[BrokerSession, DrainingError], None]
     spread: float
     apart: Apart
+    turns: Turns
     began: float = field(init=False)
     _plain: DeadlineRing[BrokerSession] = field(init=False, factory=lambda: DeadlineRing(_STEP))
 
@@ -72,8 +75,7 @@ class Drain:
         """
         staying = [member.session for member in engines if member.session is not None]
         drawn = slots(len(staying), self.spread, random)
-        for session, slot in zip(staying, drawn, strict=True):
-            self.apart(self._dismiss, session, slot)
+        self.turns.take(self._dismissing(list(zip(staying, drawn, strict=True))))
         for session in [each for each in sessions if not each.is_open]:
             self.end(session, DrainingError())
 
@@ -82,9 +84,16 @@ class Drain:
         for session in self._plain.due(self.seconds() - self.began):
             self.end(session, DrainingError())
 
+    def _dismissing(self, slotted: list[tuple[BrokerSession, float]]) -> Iterator[None]:
+        for session, slot in slotted:
+            self.apart(self._dismiss, session, slot)
+            yield
+
     def _dismiss(self, session: BrokerSession, slot: float) -> None:
         if session.terms is not None and session.terms.plain:
             self._plain.put(session, slot)
         else:
-            session.go_away(round(slot * 1000))
+            # Its slot is counted from the beginning, also where it is told later.
+            left = max(0.0, slot - (self.seconds() - self.began))
+            session.go_away(round(left * 1000))
             settle(session)

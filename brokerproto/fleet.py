@@ -34,7 +34,7 @@ class Manner(Enum):
     LOST = "lost"
 
 
-@frozen
+@frozen(weakref_slot=False)
 class Origin:
     """Where a connection comes from.
 
@@ -47,7 +47,7 @@ class Origin:
     transport: str
 
 
-@frozen
+@frozen(weakref_slot=False)
 class End:
     """How one registration ended.
 
@@ -76,7 +76,7 @@ class End:
     number: int
 
 
-@define(eq=False)
+@define(eq=False, weakref_slot=False)
 class Member:
     """One engine's id, as the broker knows it.
 

@@ -19,7 +19,7 @@ OURS = ("brokerproto", "transports", "services")
 # brokerproto from the ground up: a module may use what stands on lower floors.
 FLOORS: list[set[str]] = [
     {"errors"},
-    {"messages", "grammar", "framing", "carrier", "isolation", "backlog", "ticker"},
+    {"messages", "grammar", "framing", "carrier", "isolation", "backlog", "ticker", "turns"},
     {"labels"},
     {"wire", "account", "liveness", "beats", "circumstances"},
     {"states", "terms", "retry", "brake", "pacing", "outgoing", "broker_events"},
@@ -29,6 +29,7 @@ FLOORS: list[set[str]] = [
     {"ownership", "admission", "flow"},
     {"observer", "engine", "ledger", "selection", "stats"},
     {"dispatch", "drain", "registrar", "judge"},
+    {"following"},
     {"broker"},
     {"carrying", "wheel"},
     {"engine_protocol"},

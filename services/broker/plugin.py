@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from functools import partial
 from typing import Any, NoReturn
 
 from attrs import evolve
@@ -51,7 +52,12 @@ def broker_program(reactor: Any, options: Options) -> ProgramService:
     capacity = _capacity(options["max-connections"])
     limits = options.limits(capacity.engines)
     broker = Broker(
-        reactor.seconds, secrets.token_hex(4), limits, LoggingObserver(), failed=report_failure
+        reactor.seconds,
+        secrets.token_hex(4),
+        limits,
+        LoggingObserver(),
+        failed=report_failure,
+        later=partial(reactor.callLater, 0),
     )
     gate = Gate(broker, reactor)
     ports: list[IListeningPort] = []

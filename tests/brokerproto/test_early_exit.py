@@ -10,6 +10,7 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
+from brokerproto.backlog import Unread
 from brokerproto.beats import beginning_of, end_of, id_in, run_of
 from brokerproto.broker_session import BrokerSession
 from brokerproto.circumstances import Circumstances
@@ -269,3 +270,38 @@ def test_anything_else_is_no_run(frames: bytes) -> None:
 def test_there_is_no_number_after_the_last_one() -> None:
     frames = b"HeartBeat:a:%d\nHeartBeat:a:%d\n" % (LARGEST, LARGEST + 1)
     assert run_of(frames, beginning_of("a"), LARGEST - 1) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("attentive", True),
+        ("is_throttled", True),
+        ("unread", Unread(0.0, None)),
+        ("_excused_until", 2.0),
+        ("_unknown_verbs", 2),
+        ("framing", "lines"),
+    ],
+)
+def test_a_session_is_not_at_rest_before_all_is_over(name: str, value: Any) -> None:
+    session = opened(b"NewEngine:a:0:v=1\n")
+    setattr(session, name, value)
+    session.receive_data(b"Report:c:done\n", 1.0)
+    assert getattr(session, name) == value
+    assert (session.circumstances is None) is (name == "framing")
+
+
+def test_work_is_told_of_until_a_heartbeat_tells_of_none() -> None:
+    session = opened(b"NewEngine:a:0:v=1\n")
+    session.receive_data(b"HeartBeat:a:1:busy=c\n", 1.0)
+    session.receive_data(b"Report:c:done\n", 2.0)
+    assert session.busy == "c"
+    session.receive_data(b"HeartBeat:a:2\n", 3.0)
+    assert (session.busy, session.circumstances) == (None, None)
+
+
+def test_a_round_trip_is_remembered_until_another_one_is_told() -> None:
+    session = opened(b"NewEngine:a:0:v=1\n")
+    session.receive_data(b"HeartBeat:a:1:rtt=5\n", 1.0)
+    session.receive_data(b"HeartBeat:a:2\nHeartBeat:a:3:rtt=0\n", 2.0)
+    assert session.rtt_us == 5

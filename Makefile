@@ -8,13 +8,15 @@ STAMP := $(VENV)/.installed
 FUZZER := $(VENV)/.fuzzer
 SOURCES := brokerproto transports services benchmarks docs fuzz
 COVERAGE_FLOOR := 95
+SIDE_BY_SIDE := -q -n auto --dist worksteal
 MINUTES ?= 30
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv test lint types docs generated diagrams wheel-check image-check demo soak capacity bench bench-smoke fuzz fuzz-smoke lock clean
+.PHONY: help venv test test-quick lint types docs generated diagrams wheel-check image-check network-check demo soak \
+	capacity bench bench-smoke fuzz fuzz-smoke lock clean
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,10 +35,13 @@ $(STAMP): requirements/dev.txt pyproject.toml
 
 test: $(STAMP) ## run the tests on both reactors and check the coverage
 	$(BIN)/coverage erase
-	$(BIN)/coverage run --data-file=.coverage.default -m pytest -q --reactor=default
-	HYPOTHESIS_PROFILE=brief $(BIN)/coverage run --data-file=.coverage.asyncio -m pytest -q --reactor=asyncio
+	COVERAGE_FILE=.coverage.default $(BIN)/python -m pytest $(SIDE_BY_SIDE) --cov --cov-report= --reactor=default
+	COVERAGE_FILE=.coverage.asyncio $(BIN)/python -m pytest $(SIDE_BY_SIDE) --cov --cov-report= --reactor=asyncio -m reactor
 	$(BIN)/coverage combine --quiet .coverage.default .coverage.asyncio
 	$(BIN)/coverage report --fail-under=$(COVERAGE_FLOOR)
+
+test-quick: $(STAMP) ## run those that start no programs, on one reactor
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m 'not e2e'
 
 lint: $(STAMP) ## check style and formatting with ruff
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""What every test has: hypothesis profiles, and checks that it leaves nothing."""
+"""What every test has: its reactor, hypothesis profiles, and checks that it leaves nothing."""
 
 from __future__ import annotations
 
@@ -21,8 +21,6 @@ from zope.interface import implementer
 PHASES = [phase for phase in Phase if phase is not Phase.explain]
 
 settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True, phases=PHASES)
-# For a second run on another reactor, which changes nothing for these tests.
-settings.register_profile("brief", settings.get_profile("ci"), max_examples=10)
 settings.register_profile(
     "nightly",
     phases=PHASES,
@@ -37,6 +35,9 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 # Programs under test must not inherit from nohup, or the like, that it is ignored.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
+# Most tests wait for much of their time, for programs or for a clock.
+WORKERS_PER_CORE = 2
+
 # A closed connection leaves the reactor a turn or two after the test that
 # closed it; what is still there after so many turns was forgotten.
 TURNS = 50
@@ -44,6 +45,37 @@ TURNS = 50
 # Of the time that a test has: when it is over, an `async def` test fails alone
 # and with its name, before pytest-timeout ends the whole run.
 SHARE_OF_TIMEOUT = 0.8
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark what another reactor may change, which ``-m reactor`` runs alone.
+
+    That is what awaits something, and what asks for the reactor's name to start programs on it.
+    """
+    if isinstance(item, pytest.Function) and (
+        inspect.iscoroutinefunction(item.function) or "reactor_name" in item.fixturenames
+    ):
+        item.add_marker("reactor")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Say what ``-n auto`` means."""
+    usable = getattr(os, "sched_getaffinity", None)
+    return WORKERS_PER_CORE * (len(usable(0)) if usable else os.cpu_count() or 1)
+
+
+@pytest.fixture(scope="session")
+def reactor_name(request: pytest.FixtureRequest) -> str:
+    """The reactor under test, as ``--reactor`` names it."""
+    name: str = request.config.getoption("reactor")
+    return name
+
+
+@pytest.fixture(scope="session")
+def reactor_options(reactor_name: str) -> list[str]:
+    """What ``twistd`` must be told to run on the reactor under test."""
+    return [] if reactor_name == "default" else ["--reactor", reactor_name]
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -67,11 +99,14 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Any:
 
 
 @pytest.fixture(autouse=True)
-def nothing_left_in_the_reactor(logged_failures: list[Failure]) -> Iterator[None]:
+def nothing_left_in_the_reactor(
+    request: pytest.FixtureRequest, logged_failures: list[Failure]
+) -> Iterator[None]:
     """Fail a test that leaves delayed calls, readers or writers behind.
 
     It asks for `logged_failures` to be finished first: what is logged in the
-    turns that it waits for belongs to the same test.
+    turns that it waits for belongs to the same test. A test that is not marked
+    as one of the reactor's may not give it anything to do for a single turn.
     """
     reactor: Any = sys.modules.get("twisted.internet.reactor")
     if reactor is None:
@@ -79,7 +114,7 @@ def nothing_left_in_the_reactor(logged_failures: list[Failure]) -> Iterator[None
         return
     before = {id(thing) for thing in _held_by(reactor)}
     yield
-    for _ in range(TURNS):
+    for _ in range(TURNS if request.node.get_closest_marker("reactor") else 1):
         leaked = [thing for thing in _held_by(reactor) if id(thing) not in before]
         if not leaked:
             return

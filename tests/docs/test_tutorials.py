@@ -11,7 +11,6 @@ import ast
 import inspect
 import re
 import shutil
-import socket
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from brokerproto import protocol
 from services.scaletest.programs import clean_environment
 from tests.docs.page import Block, Page
 from tests.docs.shell import Shell
+from tests.ports import reserved_port
 
 FIRST = Page.of("docs/tutorial/first-broker.md")
 OWN = Page.of("docs/tutorial/own-broker.md")
@@ -66,7 +66,7 @@ class Reader:
     def __init__(self, directory: Path, stack: ExitStack) -> None:
         self._directory = directory
         self._stack = stack
-        self._ports = {"1337": _free_port(), "8080": _free_port()}
+        self._ports = {port: stack.enter_context(reserved_port()) for port in ("1337", "8080")}
         self._shells: dict[str, Shell] = {}
         self._environment = {
             **clean_environment(),
@@ -115,12 +115,6 @@ class Reader:
         for port, free in self._ports.items():
             text = text.replace(f":{port}", f":{free}")
         return text
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port: int = listening.getsockname()[1]
-        return port
 
 
 @pytest.fixture

@@ -10,13 +10,7 @@ import pytest
 from tests.e2e.peers import Peer, RawBroker
 from tests.e2e.scene import BrokerProgram, Scene, Stage
 from tests.e2e.terminal import Terminal
-
-
-@pytest.fixture(scope="session")
-def reactor_options(request: pytest.FixtureRequest) -> list[str]:
-    """What ``twistd`` must be told to run on the reactor under test."""
-    name: str = request.config.getoption("reactor")
-    return [] if name == "default" else ["--reactor", name]
+from tests.ports import reserved_port
 
 
 @pytest.fixture(autouse=True)
@@ -83,6 +77,13 @@ def terminal(tmp_path: Path, reactor_options: list[str]) -> Iterator[Terminal]:
         yield terminal
     finally:
         terminal.close()
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """A port for a program of this test, to which another may come when it has gone."""
+    with reserved_port() as port:
+        yield port
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from attrs import define, field
 from services.scaletest.programs import ControlAPI, Program, ProgramError, wait_until
 from tests.e2e.peers import RawEngine
 
-ANYWHERE = ("--listen", "tcp://127.0.0.1:0", "--control", "http://127.0.0.1:0")
+CONTROL_ANYWHERE = ("--control", "http://127.0.0.1:0")
+ANYWHERE = ("--listen", "tcp://127.0.0.1:0", *CONTROL_ANYWHERE)
 # A test may look as often as it likes.
 UNRATED = ("--control-rate", "0")
 COMPLAINTS = ("error", "critical")
@@ -137,10 +138,11 @@ class Stage:
         return program
 
     def broker(
-        self, *arguments: str, interval: int = 1, within: Sequence[str] = ()
+        self, *arguments: str, interval: int = 1, port: int = 0, within: Sequence[str] = ()
     ) -> BrokerProgram:
         """Start a broker, and wait until it listens."""
-        told = (*ANYWHERE, *UNRATED, "--interval", str(interval), *arguments)
+        listen = ("--listen", f"tcp://127.0.0.1:{port}", *CONTROL_ANYWHERE)
+        told = (*listen, *UNRATED, "--interval", str(interval), *arguments)
         return BrokerProgram(self.program("broker", *told, within=within))
 
     def engines(self, address: str, engine_id: str, *arguments: str) -> Program:

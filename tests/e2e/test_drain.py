@@ -128,8 +128,8 @@ def test_signal_in_the_middle_of_handshakes_ends_the_broker_at_once(stage: Stage
 
 
 @pytest.mark.fault("C067")
-def test_engines_of_a_killed_broker_all_come_back_to_the_next_one(stage: Stage) -> None:
-    broker = stage.broker("--accept-rate", "100")
+def test_engines_of_a_killed_broker_all_come_back_to_the_next_one(stage: Stage, port: int) -> None:
+    broker = stage.broker("--accept-rate", "100", port=port)
     engines = stage.engines(broker.address, "back", "--count", "300")
     before = broker.until(60, registered=300)
     command = broker.api.ask("/dowork", time=600_000)["command"]
@@ -140,12 +140,7 @@ def test_engines_of_a_killed_broker_all_come_back_to_the_next_one(stage: Stage) 
     )
     broker.program.process.kill()
     broker.program.process.wait()
-    again = BrokerProgram(
-        stage.program(
-            *("broker", "--listen", broker.address, "--control", "http://127.0.0.1:0"),
-            *("--interval", "1", "--accept-rate", "100"),
-        )
-    )
+    again = stage.broker("--accept-rate", "100", port=port)
     # The herd is 3 s; the rest of the time is for those who tried while there was nobody.
     after = again.until(33 + 60, registered=300)
     assert after["registrations"] == 300

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-
 import pytest
 
 from tests.e2e.peers import RawEngine
@@ -27,14 +25,9 @@ SERVICE_LINKS = {
 }
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
-
-
-def test_variables_set_both_programs_up_and_service_links_disturb_nothing(stage: Stage) -> None:
-    port = free_port()
+def test_variables_set_both_programs_up_and_service_links_disturb_nothing(
+    stage: Stage, port: int
+) -> None:
     program = stage.program(
         "broker",
         environment={

@@ -295,15 +295,14 @@ def test_two_commands_back_to_back_are_two_frames_and_two_results(
     assert stats["strange_reports"] == 0
 
 
-def test_engines_outlive_their_broker_and_go_on_at_the_next_one(stage: Stage) -> None:
-    first = stage.broker()
+def test_engines_outlive_their_broker_and_go_on_at_the_next_one(stage: Stage, port: int) -> None:
+    first = stage.broker(port=port)
     engines = stage.engines(first.address, "loyal", "--count", "5")
     first.until(registered=5)
     accounts = wait_until("all to beat", lambda: beaten(first), 5)
     first.program.process.kill()
     first.program.process.wait()
-    port = first.address.rpartition(":")[2]
-    second = stage.broker("--listen", f"tcp://127.0.0.1:{port}")
+    second = stage.broker(port=port)
     second.until(registered=5, seconds=15)
     for name, engine in second.engines().items():
         # The same life, which this broker meets in the middle: what was sent before is

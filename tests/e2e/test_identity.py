@@ -313,18 +313,15 @@ def test_two_that_fight_for_an_id_are_told_to_wait_and_the_log_is_short(stage: S
     broker.until(connections=0)
 
 
-def test_engine_comes_back_to_a_broker_that_was_killed_and_its_life_goes_on(stage: Stage) -> None:
-    broker = stage.broker()
+def test_engine_comes_back_to_a_broker_that_was_killed_and_its_life_goes_on(
+    stage: Stage, port: int
+) -> None:
+    broker = stage.broker(port=port)
     engine = stage.engines(broker.address, "steady", "--ack", "1")
     broker.until(registered=1, heartbeats=2)
     broker.program.process.kill()
     broker.program.process.wait()
-    again = BrokerProgram(
-        stage.program(
-            "broker",
-            *("--listen", broker.address, "--control", "http://127.0.0.1:0", "--interval", "1"),
-        )
-    )
+    again = stage.broker(port=port)
     again.until(120, registered=1)
     shown = again.engines()["steady"]
     assert (shown["epoch"], shown["account"]["joined"]) == (1, True)

@@ -21,9 +21,7 @@ pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture(scope="module")
-def python(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if request.config.getoption("reactor") != "default":
-        pytest.skip("it runs on the default reactor, whichever runs the tests")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return installed(tmp_path_factory.mktemp("installed"), ROOT, EXAMPLE)
 
 

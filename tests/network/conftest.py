@@ -47,11 +47,10 @@ def network(tools: None) -> Iterator[RoutedNetwork]:
 
 @pytest.fixture
 def scene(
-    network: RoutedNetwork, tmp_path: Path, request: pytest.FixtureRequest
+    network: RoutedNetwork, tmp_path: Path, reactor_options: list[str]
 ) -> Iterator[NetworkScene]:
     """Programs on the hosts of a network; each must end well and complain of nothing."""
-    name: str = request.config.getoption("reactor")
-    stage = Stage(tmp_path, [] if name == "default" else ["--reactor", name])
+    stage = Stage(tmp_path, reactor_options)
     before = set(Peer.made)
     try:
         yield NetworkScene(network, stage)

@@ -20,6 +20,7 @@ from twisted.internet.error import TimeoutError as NoAnswer
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 
+from tests.ports import reserved_port
 from tests.transports.sockets import (
     TCP,
     Peer,
@@ -54,9 +55,8 @@ async def test_port_0_becomes_the_real_one(listen: Any) -> None:
 
 
 async def test_given_port_is_kept(listen: Any) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        number = free.getsockname()[1]
-    assert str((await listen(f"tcp://127.0.0.1:{number}")).uri) == f"tcp://127.0.0.1:{number}"
+    with reserved_port() as number:
+        assert str((await listen(f"tcp://127.0.0.1:{number}")).uri) == f"tcp://127.0.0.1:{number}"
 
 
 async def test_listening_has_begun_when_listen_returns() -> None:
@@ -180,9 +180,8 @@ async def test_unresolvable_name_is_a_listen_error_in_one_line(
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 async def test_refusal_is_a_dial_error(host: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        number = free.getsockname()[1]
-    error = await fails_to_dial(f"tcp://{host}:{number}")
+    with reserved_port() as number:
+        error = await fails_to_dial(f"tcp://{host}:{number}")
     assert (error.reason, error.retriable) == ("connection refused", True)
     assert str(error) == f"cannot connect to tcp://{host}:{number}: connection refused"
 

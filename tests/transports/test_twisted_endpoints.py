@@ -15,6 +15,7 @@ from twisted.internet.error import ConnectingCancelledError, NoProtocol
 from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
 
+from tests.ports import reserved_port
 from tests.transports.certificate import write_certificate
 from tests.transports.sockets import (
     Peer,
@@ -268,9 +269,8 @@ async def test_port_in_use_is_a_listen_error(listen: Any) -> None:
 
 
 async def test_refusal_is_a_dial_error() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        number = free.getsockname()[1]
-    error = await fails_to_dial(f"twisted:tcp:127.0.0.1:{number}")
+    with reserved_port() as number:
+        error = await fails_to_dial(f"twisted:tcp:127.0.0.1:{number}")
     assert str(error) == f"cannot connect to twisted:tcp:127.0.0.1:{number}: connection refused"
 
 

@@ -89,8 +89,8 @@ async def served(reactor: Any) -> AsyncIterator[tuple[Broker, int]]:
 
 @pytest.mark.e2e
 @pytest.mark.timeout(600)
-async def test_schemathesis_finds_nothing(request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    if request.config.getoption("reactor") != "default":
+async def test_schemathesis_finds_nothing(reactor_name: str, tmp_path: Path) -> None:
+    if reactor_name != "default":
         pytest.skip("it asks from another process, and that on the default reactor")
     from twisted.internet import reactor as installed
 

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.ports import reserved_port
+
 from .conftest import Host, own_lines, until
 
 pytestmark = pytest.mark.e2e
@@ -127,9 +129,8 @@ def test_port_in_use_is_one_line_and_status_78(
 
 @pytest.mark.parametrize("reactor", REACTORS)
 def test_background_program_has_files_of_its_own_and_serves(host: Host, reactor: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    assert host.run("twistd", reactor, "sample", f"--listen={port}") == (0, "", "")
+    with reserved_port() as port:
+        assert host.run("twistd", reactor, "sample", f"--listen={port}") == (0, "", "")
     assert sorted(os.listdir(host.directory)) == ["sample.log", "sample.pid"]
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.settimeout(20)
@@ -147,9 +148,8 @@ def test_background_program_has_files_of_its_own_and_serves(host: Host, reactor:
 def test_background_program_started_with_closed_descriptors_serves(
     host: Host, redirection: str
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    assert host.shell(f"twistd sample --listen={port} {redirection}") == (0, "", "")
+    with reserved_port() as port:
+        assert host.shell(f"twistd sample --listen={port} {redirection}") == (0, "", "")
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.settimeout(20)
         connection.sendall(b"still there?")

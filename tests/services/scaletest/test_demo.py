@@ -17,11 +17,7 @@ STEPS = ["joined", "beating", "worked", "killed", "came back", "beating"]
 
 
 @pytest.mark.e2e
-def test_demo_of_twenty_engines_closes_its_account(
-    request: pytest.FixtureRequest, tmp_path: Path
-) -> None:
-    if request.config.getoption("reactor") != "default":
-        pytest.skip("it runs on the default reactor, whichever runs the tests")
+def test_demo_of_twenty_engines_closes_its_account(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "services.scaletest.demo", "--engines", "20"],
         cwd=tmp_path,

@@ -42,7 +42,8 @@ class Row:
     reason_to_skip: str = field(default="")
 
     def __str__(self) -> str:
-        return self.address
+        # The same in every process of a run.
+        return self.address.replace(str(os.getpid()), "<pid>")
 
     def subject(self, folder: Path) -> Subject:
         address = self.address.format(folder=folder)

@@ -23,12 +23,6 @@ COMMAND = [sys.executable, "-m", "transports.conformance"]
 PROGRAM = "python -m transports.conformance"
 
 
-@pytest.fixture
-def reactor_name(request: pytest.FixtureRequest) -> str:
-    name: str = request.config.getoption("reactor")
-    return name
-
-
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*COMMAND, *arguments],

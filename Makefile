@@ -13,6 +13,9 @@ MINUTES ?= 30
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
+# The tests start programs by the thousand, which without bytecode compile all they import.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help venv test test-quick lint types docs generated diagrams wheel-check image-check network-check demo soak \

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import defaultdict
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -61,6 +62,7 @@ def marked(source: str) -> set[str]:
     return {value for value in found if isinstance(value, str) and _CASE.fullmatch(value)}
 
 
+@cache
 def markers() -> dict[str, set[str]]:
     """Map each case to the files, below tests, with a test that is marked with it."""
     found: dict[str, set[str]] = defaultdict(set)
@@ -83,7 +85,6 @@ def groups() -> list[list[Case]]:
 
 CASES = [case for group in groups() for case in group]
 TARGETS = dict(_TARGET.findall(PAGE.text))
-MARKERS = markers()
 
 
 def test_cases_stand_in_order_and_once() -> None:
@@ -97,7 +98,7 @@ def test_case_is_shown_where_the_page_says(case: Case) -> None:
     assert case.shown
     for kind, label in case.shown:
         file = (PATH.parent / TARGETS[label]).resolve().relative_to(ROOT / "tests").as_posix()
-        assert file in MARKERS[case.number]
+        assert file in markers()[case.number]
         assert file.partition("/")[0] == label.partition("/")[0]
         assert file.partition("/")[0] in FOLDERS[kind]
         assert Path(file).stem == f"test_{label.partition('/')[2]}"
@@ -106,20 +107,20 @@ def test_case_is_shown_where_the_page_says(case: Case) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.number)
 def test_no_kind_of_test_is_forgotten(case: Case) -> None:
-    files = MARKERS[case.number]
+    files = markers()[case.number]
     assert any(each.startswith(PROCESSES) for each in files) is ("process" in dict(case.shown))
     assert any(each.startswith("network/") for each in files) is ("network" in dict(case.shown))
 
 
 def test_every_case_that_a_test_is_marked_with_is_on_the_page() -> None:
-    assert set(MARKERS) == {case.number for case in CASES}
+    assert set(markers()) == {case.number for case in CASES}
 
 
 def test_what_is_not_shown_is_marked_nowhere() -> None:
     rows = PAGE.section("What is not shown").table("what", "why")
     named = {number for row in rows for number in _CASE.findall(row[0])}
     assert named
-    assert named & set(MARKERS) == set()
+    assert named & set(markers()) == set()
 
 
 def test_kinds_are_those_of_the_page() -> None:

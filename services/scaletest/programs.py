@@ -17,7 +17,10 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 from attrs import define, field
 
-__all__ = ["ControlAPI", "Program", "ProgramError", "clean_environment", "wait_until"]
+__all__ = ["PATIENCE", "ControlAPI", "Program", "ProgramError", "clean_environment", "wait_until"]
+
+PATIENCE = 60.0
+"""Seconds, counted in looks, for what a machine with much else to do may be late with."""
 
 _POLL = 0.05
 
@@ -29,7 +32,7 @@ class ProgramError(Exception):
     """A program did not do what it was started for; the message says what."""
 
 
-def wait_until(what: str, happened: Callable[[], Any], seconds: float) -> Any:
+def wait_until(what: str, happened: Callable[[], Any], seconds: float = PATIENCE) -> Any:
     """Return the first true result of `happened`.
 
     Seconds are counted in looks: those in which the whole machine stood still, or had

@@ -12,7 +12,7 @@ from typing import Any
 
 from attrs import define, field
 
-from services.scaletest.programs import ControlAPI, Program, ProgramError, wait_until
+from services.scaletest.programs import PATIENCE, ControlAPI, Program, ProgramError, wait_until
 from tests.e2e.peers import RawEngine
 
 CONTROL_ANYWHERE = ("--control", "http://127.0.0.1:0")
@@ -56,7 +56,7 @@ class BrokerProgram:
         assert stats["registrations"] == stats["registered"] + stats["left"] + stats["lost"], stats
         return {name: _since(self._before.get(name), value) for name, value in stats.items()}
 
-    def until(self, seconds: float = 10, **wanted: int) -> dict[str, Any]:
+    def until(self, seconds: float = PATIENCE, **wanted: int) -> dict[str, Any]:
         """Wait until the counts named are these, and return all."""
         seen: dict[str, Any] = {}
 
@@ -80,7 +80,7 @@ class BrokerProgram:
 
     def until_open_files(self, most: int) -> None:
         """Wait until no more descriptors are open; a request just answered has one too."""
-        wait_until(f"at most {most} open files", lambda: self.open_files() <= most, 5)
+        wait_until(f"at most {most} open files", lambda: self.open_files() <= most)
 
     def cpu_seconds(self) -> float:
         """Return the processor time that the process has used."""
@@ -248,7 +248,7 @@ class Scene:
     def _settle(self, expected: Counter[str]) -> None:
         wanted = +expected
         try:
-            wait_until("the account", lambda: +counts(self.broker.stats()) == wanted, 5)
+            wait_until("the account", lambda: +counts(self.broker.stats()) == wanted)
         except ProgramError:
             now = +counts(self.broker.stats())
             differs = {

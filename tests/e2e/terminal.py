@@ -14,7 +14,6 @@ from attrs import define, field
 
 from services.scaletest.programs import clean_environment, wait_until
 
-_PATIENCE = 20.0
 _HUNG = 300.0
 _SCRIPTS = Path(sys.executable).parent
 
@@ -76,7 +75,7 @@ class Terminal:
                         return f"{line.partition(text)[2].strip()} "
             return None
 
-        found: str = wait_until(f"{name} to say {text!r}", look, _PATIENCE)
+        found: str = wait_until(f"{name} to say {text!r}", look)
         return found[:-1]
 
     def close(self) -> None:

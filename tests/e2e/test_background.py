@@ -16,7 +16,7 @@ pytestmark = pytest.mark.e2e
 
 
 def registered(api: ControlAPI, engines: int) -> None:
-    wait_until(f"{engines} engines", lambda: api.ask("/stats")["registered"] == engines, 10)
+    wait_until(f"{engines} engines", lambda: api.ask("/stats")["registered"] == engines)
 
 
 def test_broker_and_engine_in_the_background_of_one_directory(terminal: Terminal) -> None:
@@ -31,17 +31,17 @@ def test_broker_and_engine_in_the_background_of_one_directory(terminal: Terminal
     terminal.logged("engine.log", f"registered at tcp://127.0.0.1:{port} as ")
 
     os.kill(terminal.background("engine.pid"), signal.SIGTERM)
-    wait_until("the engine to end", lambda: "engine.pid" not in terminal.files(), 10)
+    wait_until("the engine to end", lambda: "engine.pid" not in terminal.files())
     registered(api, 0)
     assert terminal.run("twistd", "engine", "--host", "127.0.0.1", "--port", port).status == 0
     registered(api, 1)
     assert api.ask("/kill", code=3, wait=10)["states"]["done"] == 1
-    wait_until("the next engine to end", lambda: "engine.pid" not in terminal.files(), 10)
+    wait_until("the next engine to end", lambda: "engine.pid" not in terminal.files())
     terminal.logged("engine.log", "killed by the broker: exit status 3")
     registered(api, 0)
     assert api.ask("/stats")["causes"] == {"left:stopped": 1, "left:killed": 1}
     os.kill(terminal.background("broker.pid"), signal.SIGTERM)
-    wait_until("the broker to end", lambda: "broker.pid" not in terminal.files(), 10)
+    wait_until("the broker to end", lambda: "broker.pid" not in terminal.files())
     assert terminal.files() == ["broker.log", "engine.log"]
     for program in ("broker", "engine"):
         lines = terminal.read(f"{program}.log").splitlines()

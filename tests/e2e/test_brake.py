@@ -46,7 +46,7 @@ def leave(broker: BrokerProgram, *programs: Program) -> dict[str, Any]:
     for program in programs:
         assert program.end() == 0
         sent += program.logged("heartbeats", "")
-    stats = broker.until(registered=0, connections=0, seconds=30)
+    stats = broker.until(registered=0, connections=0)
     assert sent == stats["heartbeats"] + stats["missed"]
     return stats
 

@@ -202,7 +202,7 @@ def test_whoever_waits_for_commands_leaves_places_to_others(
     probe = client_of(broker, "127.0.0.2")
     probe.ask("/healthz", "Connection: close\r\n")
     assert probe.status() == 200
-    wait_until("those beyond the share", lambda: sum(e.is_gone() for e in waiting) == 16, 10)
+    wait_until("those beyond the share", lambda: sum(e.is_gone() for e in waiting) == 16)
     stats = client_of(broker, "127.0.0.2")
     stats.ask("/commands?limit=1", "Connection: close\r\n")
     assert stats.status() == 200
@@ -214,7 +214,7 @@ def test_whoever_waits_for_commands_leaves_places_to_others(
             client.ask("/healthz", "Connection: close\r\n")
             return client.status() == 200
 
-    wait_until("a place", has_a_place, 10)
+    wait_until("a place", has_a_place)
 
 
 @pytest.mark.fault("C089")
@@ -234,11 +234,11 @@ def test_half_open_engines_delay_no_answer_and_are_counted_exactly(stage: Stage)
         found: dict[str, int] = broker.api.ask(path)["states"]
         return {name: count for name, count in found.items() if count}
 
-    wait_until("those that live", lambda: states().get("done") == 18, 10)
+    wait_until("those that live", lambda: states().get("done") == 18)
     seen = broker.api.ask(path)
     if not seen["settled"]:
         assert states() in ({"done": 18, "written": 2}, {"done": 18, "lost": 2})
-    wait_until("the end of it", lambda: states() == {"done": 18, "lost": 2}, 30)
+    wait_until("the end of it", lambda: states() == {"done": 18, "lost": 2})
     assert broker.api.ask(path)["settled"]
     stats = broker.until(registered=18)
     assert (stats["lost"], stats["causes"]) == (2, {"lost:timeout": 2})

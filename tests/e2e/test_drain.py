@@ -27,7 +27,7 @@ def status_of(broker: BrokerProgram, path: str) -> int:
 
 
 def until_draining(broker: BrokerProgram) -> None:
-    wait_until("the broker to drain", lambda: broker.stats()["draining"], 20)
+    wait_until("the broker to drain", lambda: broker.stats()["draining"])
 
 
 @pytest.mark.fault("C068")
@@ -109,7 +109,7 @@ def test_second_signal_in_the_background_leaves_no_pid_file(terminal: Terminal) 
     assert engine.is_silent(0.3)
     os.kill(terminal.background("broker.pid"), signal.SIGTERM)
     assert engine.rest() == []
-    wait_until("the pid file to go", lambda: terminal.files() == ["broker.log"], 20)
+    wait_until("the pid file to go", lambda: terminal.files() == ["broker.log"])
 
 
 @pytest.mark.fault("C069")

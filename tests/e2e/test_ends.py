@@ -47,7 +47,7 @@ def test_impatient_signals_change_nothing_about_the_status(stage: Stage) -> None
         broker.terminate()
         return broker.poll() is not None
 
-    wait_until("the broker to end", signalled_until_gone, 10)
+    wait_until("the broker to end", signalled_until_gone)
     assert broker.returncode == 0
 
 
@@ -83,7 +83,7 @@ def test_engine_at_work_ends_at_once_and_reports_the_work_as_failed(
         asked: dict[str, int] = broker.api.ask(f"/commands/{command}")["states"]
         return asked
 
-    wait_until("the work to start", lambda: states()["started"] == 1, 5)
+    wait_until("the work to start", lambda: states()["started"] == 1)
     assert engine.end() == 0
     record = broker.api.ask(f"/commands/{command}")
     assert record["failed"] == [{"engine": "interrupted", "error": "stopped"}]
@@ -101,7 +101,7 @@ def test_engine_without_a_broker_goes_on_trying_and_ends_well(stage: Stage, host
         def attempts() -> list[str]:
             return [event["message"] for event in engine.events()]
 
-        wait_until("the second attempt", lambda: len(attempts()) >= 2, 20)
+        wait_until("the second attempt", lambda: len(attempts()) >= 2)
     unknown = "no such host, or its name cannot be looked up now"
     reason = "connection refused" if host == "127.0.0.1" else unknown
     said = f": cannot connect to tcp://{host}:{port}: {reason}; next try in "

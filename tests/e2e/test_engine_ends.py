@@ -33,7 +33,7 @@ def signalled_until_gone(engine: Program, number: signal.Signals) -> None:
         engine.process.send_signal(number)
         return engine.process.poll() is not None
 
-    wait_until("the engine to end", is_gone, 20)
+    wait_until("the engine to end", is_gone)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -73,7 +73,7 @@ def test_second_signal_ends_an_engine_that_waits_for_its_broker_to_close(
     peer = raw_broker.accept()
     peer.frame()
     peer.send(GRANTED)
-    wait_until("the registration", lambda: said(engine), 20)
+    wait_until("the registration", lambda: said(engine))
     engine.process.terminate()
     assert peer.rest() == ["Bye:reason=stopped"]
     signalled_until_gone(engine, signal.SIGTERM)
@@ -133,7 +133,7 @@ def test_engine_that_looks_a_name_up_in_vain_ends_within_a_bound(
     )
     wait_until("the look-up", (engine.folder / "asked").exists, 60)
     engine.process.terminate()
-    wait_until("the farewell", lambda: said(engine) == ["sent 0 heartbeats in all"], 20)
+    wait_until("the farewell", lambda: said(engine) == ["sent 0 heartbeats in all"])
     if signals == "two":
         signalled_until_gone(engine, signal.SIGTERM)
     assert engine.process.wait(300) == 0

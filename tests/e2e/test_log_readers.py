@@ -66,7 +66,7 @@ class Logging:
             stats = self.api.ask("/stats")
             return bool(stats["heartbeats"] - before["heartbeats"] == 5 and not stats["registered"])
 
-        wait_until("the account", left, 10)
+        wait_until("the account", left)
         stats = self.api.ask("/stats")
         assert (stats["missed"], stats["lost"]) == (0, 0)
         assert stats["opened"] == stats["closed"] + stats["connections"]

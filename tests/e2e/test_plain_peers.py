@@ -73,7 +73,7 @@ def test_plain_engine_is_given_one_command_at_a_time_without_its_id(scene: Scene
         assert (states(scene, second), states(scene, third)) == ({"done": 1}, {"queued": 1})
         assert states(scene, last) == {"written": 1}
         engine.socket.close()
-        wait_until("the KILL to be done", lambda: states(scene, last) == {"done": 1}, 5)
+        wait_until("the KILL to be done", lambda: states(scene, last) == {"done": 1})
         assert states(scene, third) == {"lost": 1}
 
 
@@ -95,7 +95,7 @@ def test_every_connection_of_a_plain_engine_is_a_new_life(scene: Scene) -> None:
         assert 1 <= int(seconds) <= 16
         beat(engine)
         engine.socket.close()
-        wait_until("the id to be free", lambda: "plain-again" not in scene.broker.engines(), 5)
+        wait_until("the id to be free", lambda: "plain-again" not in scene.broker.engines())
         engine = plain_engine(scene, "plain-again")
         beat(engine)
         known = scene.broker.engines()["plain-again"]
@@ -123,7 +123,7 @@ def test_plain_broker_is_served_as_it_expects(engine: Program, raw_broker: RawBr
     engine.logged("engine", "registered at")
     # One at a time is all that an original broker's engine can take; ours takes more.
     peer.send("DOWORK:200", "DOWORK:100")
-    wait_until("the work to be done", lambda: worked(engine) == 2, 10)
+    wait_until("the work to be done", lambda: worked(engine) == 2)
     peer.send("KILL:7")
     heard = peer.rest()
     assert all(frame.startswith("HeartBeat:ours:") for frame in heard), "no report, no Bye"

@@ -82,7 +82,7 @@ def test_silent_connections_fill_the_places_and_no_more(stage: Stage) -> None:
     silent = [Peer.to(broker.address) for _ in range(1100)]
     newcomer = Peer.to(broker.address)
     newcomer.send("NewEngine:newcomer:0:v=1")
-    wait_until("the places to be full", lambda: broker.stats()["accepts_paused"], 30)
+    wait_until("the places to be full", lambda: broker.stats()["accepts_paused"])
     for _ in range(3):
         engine.beat()
         stats = broker.stats()
@@ -123,7 +123,7 @@ def test_limit_of_open_files_that_is_lowered_is_kept_and_the_api_answers(stage: 
     broker = started(stage, "--accept-rate", "0")
     engines = [RawEngine.at(broker.address, f"inside-{n}") for n in range(60)]
     resource.prlimit(broker.pid, resource.RLIMIT_NOFILE, (100, 100))
-    wait_until("the limit to be noticed", lambda: told(broker, "open files: 100 now"), 10)
+    wait_until("the limit to be noticed", lambda: told(broker, "open files: 100 now"))
     callers = [Peer.to(broker.address) for _ in range(100)]
     for peer in callers[8:]:
         assert refused_with(peer.rest()) == 507
@@ -148,7 +148,7 @@ def test_without_any_file_left_connections_wait_and_come_in_later(stage: Stage) 
     limits = resource.prlimit(broker.pid, resource.RLIMIT_NOFILE)
     resource.prlimit(broker.pid, resource.RLIMIT_NOFILE, (broker.open_files(), limits[1]))
     waiting = [Peer.to(broker.address) for _ in range(20)]
-    wait_until("the lack to be told", lambda: told(broker, "no file can be opened"), 10)
+    wait_until("the lack to be told", lambda: told(broker, "no file can be opened"))
     worked = broker.cpu_seconds()
     for _ in range(5):
         engine.beat()
@@ -176,12 +176,12 @@ def test_above_eighty_percent_of_the_memory_newcomers_are_refused(stage: Stage) 
             engine = RawEngine.at(broker.address, "inside")
             files = next(each for each in VERSIONS if (group / each.limit).exists())
             (group / files.limit).write_text(str(_used(group, files) * 10 // 9))
-            wait_until("memory to be short", lambda: broker.stats()["short_of_memory"], 10)
+            wait_until("memory to be short", lambda: broker.stats()["short_of_memory"])
             with Peer.to(broker.address) as newcomer:
                 assert refused_with(newcomer.rest()) == 507
             engine.beat()
             (group / files.limit).write_text(str(500 * MIB))
-            wait_until("memory to be there", lambda: not broker.stats()["short_of_memory"], 20)
+            wait_until("memory to be there", lambda: not broker.stats()["short_of_memory"])
             RawEngine.at(broker.address, "newcomer").beat()
             assert told(broker, "memory: ") == 2
         finally:

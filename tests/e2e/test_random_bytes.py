@@ -37,7 +37,7 @@ def test_random_bytes_break_nothing_and_harm_nobody(stage: Stage) -> None:
     for neighbour in neighbours:
         account = engines[neighbour.engine_id]["account"]
         assert (account["counted"], account["missed"]) == (neighbour.seq, 0)
-    wait_until("all files to be closed", lambda: broker.open_files() <= files, 10)
+    wait_until("all files to be closed", lambda: broker.open_files() <= files)
     for neighbour in neighbours:
         neighbour.leave()
     broker.until(connections=0, registered=0)

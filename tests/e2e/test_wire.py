@@ -255,7 +255,7 @@ def test_heartbeat_in_anothers_name_is_no_sign_of_life_of_the_other(scene: Scene
         return known if known["age"] > 0 else None
 
     with scene.changed_by(**lost_by(442)):
-        before = wait_until("the victim to be silent", silent_for_a_while, 5)
+        before = wait_until("the victim to be silent", silent_for_a_while)
         engine = scene.engine("thief")
         engine.send(f"HeartBeat:{victim}:{before['account']['last'] + 1}")
         assert refused_with(engine.rest()) == 442

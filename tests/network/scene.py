@@ -7,15 +7,12 @@ from typing import Any
 
 from attrs import define, field
 
-from services.scaletest.programs import ControlAPI, Program, wait_until
+from services.scaletest.programs import PATIENCE, ControlAPI, Program, wait_until
 from tests.e2e.peers import RawEngine
 from tests.e2e.scene import BrokerProgram, Stage
 from tests.network.routed import Host, RoutedNetwork
 
 __all__ = ["PATIENCE", "DistantBroker", "Engine", "NetworkScene"]
-
-PATIENCE = 60.0
-"""Seconds for what a machine with much else to do may be late with."""
 
 _PORT = 1337
 

@@ -77,7 +77,7 @@ ROWS = [
     Row(f"ipc://@brokerproto-{os.getpid()}", 3, reason_to_skip=ON_LINUX),
     Row("twisted:tcp:0:interface=127.0.0.1", 3, loopback_of_twisted),
     Row("fault+tcp://127.0.0.1:0", 0),
-    Row("fault+tcp://127.0.0.1:0?slice=1", 0),
+    Row("fault+tcp://127.0.0.1:0?slice=1-64", 0),
     Row("fault+tcp://127.0.0.1:0?delay=5", 0),
     Row("fault+tcp://127.0.0.1:0?io=hub&slice=1-1000&delay=5", 0, reason_to_skip=ON_LINUX),
     Row("fault+inproc://name", 3),

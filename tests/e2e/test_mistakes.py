@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from attrs import field, frozen
 
 from tests.e2e.scene import ANYWHERE
-from tests.e2e.terminal import Outcome, Terminal
+from tests.e2e.terminal import Terminal
 
 pytestmark = pytest.mark.e2e
 
@@ -76,51 +75,31 @@ PORT_IN_USE = [
 ]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def taken() -> Iterator[str]:
     """A port that somebody else listens on."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield str(server.getsockname()[1])
 
 
-@pytest.fixture(scope="module")
-def outcomes(
-    tmp_path_factory: pytest.TempPathFactory, reactor_options: list[str], taken: str
-) -> Iterator[dict[str, Outcome]]:
-    """How each of the commands ended; two at a time, since starting Python takes long."""
-    terminal = Terminal(tmp_path_factory.mktemp("mistakes"), reactor_options)
-
-    def make(mistake: Mistake) -> Outcome:
-        command = [word.replace(TAKEN, taken) for word in mistake.command]
-        return terminal.run(*command, **mistake.environment)
-
-    try:
-        with ThreadPoolExecutor(2) as threads:
-            every = [*MISTAKES, *PORT_IN_USE]
-            made = zip(every, threads.map(make, every), strict=True)
-            yield {mistake.name: outcome for mistake, outcome in made}
-        assert terminal.files() == []
-    finally:
-        terminal.close()
-
-
 @pytest.mark.parametrize("mistake", [pytest.param(m, id=ascii(m.name)) for m in MISTAKES])
-def test_mistake_is_one_line_and_status_78(outcomes: dict[str, Outcome], mistake: Mistake) -> None:
-    expect_one_line(outcomes[mistake.name], mistake.command, mistake.said)
+def test_mistake_is_one_line_and_status_78(terminal: Terminal, mistake: Mistake) -> None:
+    expect_one_line(terminal, mistake, mistake.said)
 
 
-def expect_one_line(outcome: Outcome, command: tuple[str, ...], said: str) -> None:
+def expect_one_line(terminal: Terminal, mistake: Mistake, said: str, taken: str = TAKEN) -> None:
+    command = [word.replace(TAKEN, taken) for word in mistake.command]
+    outcome = terminal.run(*command, **mistake.environment)
     program = "engine" if "engine" in command else "broker"
     assert (outcome.status, outcome.out) == (78, "")
     assert outcome.err.count("\n") == 1
     assert outcome.err.startswith(f"{program}: ")
     assert outcome.err.removesuffix("\n").isprintable()
     assert said in outcome.err
+    assert terminal.files() == []
 
 
 @pytest.mark.parametrize("mistake", [pytest.param(m, id=ascii(m.name)) for m in PORT_IN_USE])
-def test_port_in_use_reaches_the_terminal(
-    outcomes: dict[str, Outcome], mistake: Mistake, taken: str
-) -> None:
+def test_port_in_use_reaches_the_terminal(terminal: Terminal, mistake: Mistake, taken: str) -> None:
     said = f"cannot listen on {mistake.said}127.0.0.1:{taken}: Address already in use"
-    expect_one_line(outcomes[mistake.name], mistake.command, said)
+    expect_one_line(terminal, mistake, said, taken)

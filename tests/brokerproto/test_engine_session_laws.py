@@ -215,3 +215,13 @@ def test_glance_is_no_way_around_the_framing() -> None:
     # The frame that had begun ends here: an unknown verb, and no ACK.
     session.receive_data(b"ACK:1\n", 1.0)
     assert (session.state, session.life.settled) == (EngineState.OPEN, 0)
+
+
+def test_broker_that_acknowledges_all_is_never_given_up() -> None:
+    session = EngineSession(Life("e", "a1"), 0.0, Random(1))
+    session.receive_data(f"{GRANTED}\n".encode(), 0.0)
+    for number in range(1, 100):
+        now = session.due
+        session.tick(now)
+        assert session.receive_data(b"ACK:%d\n" % number, now) is None
+    assert (session.state, session.life.settled) == (EngineState.OPEN, 99)

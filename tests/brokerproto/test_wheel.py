@@ -233,3 +233,15 @@ def test_forgetting_twice_is_no_mistake(make: Any) -> None:
     clock.pump([1.0] * 10)
     assert (sleeper.ticks, other.ticks) == ([], [6.0])
     assert clock.getDelayedCalls() == []
+
+
+def test_time_that_was_asked_for_first_does_not_come_back_later() -> None:
+    clock = Clock()
+    wheel = Wheel(clock)
+    sleeper = Sleeper(wheel)
+    for due in (5.0, 1.0):
+        wheel.tick_at(sleeper, due)
+    clock.advance(1)
+    wheel.tick_at(sleeper, 9.0)
+    clock.pump([0.5] * 20)
+    assert sleeper.ticks == [1.0, 9.0]

@@ -384,3 +384,19 @@ def test_engine_whose_last_words_nobody_reads_is_cut_off() -> None:
     assert (gone, transport.aborted) == ([], False)
     rig.advance(1)
     assert (gone, transport.aborted) == ([None], True)
+
+
+def test_what_a_life_could_not_be_sure_of_is_still_counted_in_the_next() -> None:
+    rig = Rig(reborn_after=2.0)
+    rig.runner.start()
+    transport = rig.registered()
+    rig.advance(10)
+    transport.say("ACK:1")
+    rig.advance(11)
+    sent = rig.runner.heartbeats_sent
+    assert rig.runner.heartbeats_untold == sent - 1 > 0
+    transport.say("KILL:0")
+    transport.go()
+    rig.advance(2)
+    assert (rig.runner.life.seq, rig.runner.heartbeats_sent) == (0, sent)
+    assert rig.runner.heartbeats_untold == sent - 1

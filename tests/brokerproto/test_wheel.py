@@ -238,7 +238,9 @@ def test_forgetting_twice_is_no_mistake(make: Any) -> None:
 def test_time_that_was_asked_for_first_does_not_come_back_later() -> None:
     clock = Clock()
     wheel = Wheel(clock)
-    sleeper = Sleeper(wheel)
+    sleeper, other = Sleeper(wheel), Sleeper(wheel)
+    # While somebody waits, the wheel does not begin anew.
+    wheel.tick_at(other, 100.0)
     for due in (5.0, 1.0):
         wheel.tick_at(sleeper, due)
     clock.advance(1)

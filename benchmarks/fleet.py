@@ -98,7 +98,7 @@ class _Run:
             syns = SynCounts.now()
             report = self.generator.run(phase.text)
             self._reports.append(report)
-            invalid = syns.problems_since(SynCounts.now()) if phase.kind == "reg" else []
+            invalid = syns.problems_until(SynCounts.now()) if phase.kind == "reg" else []
             invalid += _fell_behind(report)
             inexact = self._compare(report, is_over=phase.kind == "close")
             if phase.kind == "fan" and report["arrived"] != report["live"]:

@@ -44,14 +44,17 @@ class SynCounts:
             counts.update(zip(names.split()[1:], map(int, values.split()[1:]), strict=True))
         return cls(counts["TCPSynRetrans"], counts["ListenOverflows"])
 
-    def problems_since(self, before: SynCounts) -> list[str]:
-        """Say what makes a herd invalid that came between two looks."""
-        problems = []
-        if again := self.retransmitted - before.retransmitted:
-            problems.append(f"{again} SYNs were sent again")
-        if full := self.overflowed - before.overflowed:
-            problems.append(f"{full} connections found the listen queue full")
-        return problems
+    def problems_until(self, after: SynCounts) -> list[str]:
+        """Say what makes a herd invalid that came between this look and a later one.
+
+        A full listen queue is the broker's own doing, and makes SYNs be sent again; it is
+        told along with them, so that it can be told from a table of connections that is full.
+        """
+        again = after.retransmitted - self.retransmitted
+        if not again:
+            return []
+        full = after.overflowed - self.overflowed
+        return [f"{again} SYNs were sent again, {full} found the listen queue full"]
 
 
 def wait_for_connection_tracking(

@@ -17,6 +17,9 @@ __all__ = ["Table", "as_markdown", "as_text", "goals_table", "print_report", "ta
 
 Form = Literal["text", "markdown"]
 
+_QUIET = 0.05
+"""The share of a phase that waiting for a CPU may take on a machine that is quiet."""
+
 
 @frozen
 class Table:
@@ -239,6 +242,12 @@ def print_report(results: Results, form: Form) -> None:
         f"{about['cpu']}, {about['cores']} cores, {about['system']}, Python {about['python']},"
         f" Twisted {about['twisted']}; {results.settings.get('rounds')} rounds, {results.began}\n"
     )
+    held_up = results.held_up
+    if held_up is not None and held_up > _QUIET:
+        print(
+            f"THE MACHINE WAS BUSY: in half of all phases broker or generator waited for a CPU for"
+            f" {held_up:.0%} of the time and more. Quote nothing of this run.\n"
+        )
     pretty = sys.stdout.isatty() and shutil.get_terminal_size().columns >= 100
     for table in tables(results):
         if not (pretty and _print_pretty(table)):

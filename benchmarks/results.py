@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import platform
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from attrs import asdict, define, field, frozen
 
@@ -154,6 +155,20 @@ class Results:
     def sizes(self, part: str = "fleet") -> list[int]:
         """Give the numbers of engines that there are samples of, from the smallest."""
         return sorted({sample.engines for sample in self.samples if sample.part == part})
+
+    @property
+    def held_up(self) -> float | None:
+        """The median share of a phase for which broker or generator waited for a CPU.
+
+        None where no sample tells. More than a few hundredths mean that others were at work
+        on the machine: then wake-ups fall together, and what is sent evenly comes in batches.
+        """
+        shares = [
+            max(figures["waited_ms"], figures["generator_waited_ms"]) / figures["lasted_ms"]
+            for figures in (cast("Mapping[str, float]", each.figures) for each in self.samples)
+            if figures.get("lasted_ms")
+        ]
+        return statistics.median(shares) if shares else None
 
     @property
     def inexact(self) -> list[str]:

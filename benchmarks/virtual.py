@@ -75,7 +75,7 @@ class VirtualEngines:
                     "wall_ms": (time.monotonic() - began) * 1000,
                     "cpu_us_each": joined.cpu_ns / 1000 / engines,
                 },
-                syns.problems_since(SynCounts.now()),
+                syns.problems_until(SynCounts.now()),
             )
             # Each has its phase now, and all that is made at the first heartbeat is there.
             time.sleep(self.interval + 1)

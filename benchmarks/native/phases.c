@@ -39,13 +39,14 @@ struct beginning {
     const char *phase;
     int64_t at_ns;
     long sent;
-    struct usage usage;
+    struct usage usage, own;
 };
 
 static struct beginning begin(const char *phase)
 {
     struct beginning beginning = {.phase = phase, .sent = totals.sent};
     beginning.usage = usage_of(target.pid);
+    beginning.own = usage_of(getpid());
     beginning.at_ns = now_ns();
     return beginning;
 }
@@ -64,6 +65,10 @@ static void print_tail(const struct beginning *beginning, long things)
     double cpu_us = (after.cpu_ns - before.cpu_ns) / 1e3;
     printf(", \"things\": %ld, \"cpu_ms\": %.3f, \"cpu_us_each\": %.4f", things, cpu_us / 1e3,
            things ? cpu_us / things : 0);
+    /* Who waits for a CPU shares it with somebody: then the machine is not quiet. */
+    printf(", \"lasted_ms\": %.3f, \"waited_ms\": %.3f, \"generator_waited_ms\": %.3f",
+           (now_ns() - beginning->at_ns) / 1e6, (after.waited_ns - before.waited_ns) / 1e6,
+           (usage_of(getpid()).waited_ns - beginning->own.waited_ns) / 1e6);
     printf(", \"wakes\": %ld, \"preemptions\": %ld", after.wakes - before.wakes,
            after.preemptions - before.preemptions);
     printf(", \"resident_kb_before\": %ld, \"resident_kb\": %ld", before.resident_kb,
@@ -274,8 +279,8 @@ static enum rung climb(double rate, double seconds)
     return done.achieved < 0.97 * rate ? GENERATOR_BEHIND : KEPT_UP;
 }
 
-/* lad:START:FACTOR[:SECONDS] raises the rate by half until the broker falls behind, then
- * halves the distance until it is known to within FACTOR. */
+/* lad:START:FACTOR[:SECONDS] raises the rate by half until the broker falls behind, or lowers
+ * it until it does not, then halves the distance until it is known to within FACTOR. */
 static bool phase_lad(const char *text)
 {
     double start, factor, seconds = 1, best = 0, worst = 0;
@@ -284,7 +289,7 @@ static bool phase_lad(const char *text)
         factor <= 1 || seconds <= 0)
         return false;
     struct beginning beginning = begin(text);
-    for (double rate = start; rate < 1e6 && (!worst || worst / best > factor);) {
+    for (double rate = start; rate < 1e6 && rate > 10 && (!worst || worst > factor * best);) {
         enum rung rung = climb(rate, seconds);
         if (rung == KEPT_UP) {
             best = rate;
@@ -292,9 +297,7 @@ static bool phase_lad(const char *text)
             worst = rate;
             worst_rung = rung;
         }
-        if (!best)
-            break;
-        rate = worst ? sqrt(best * worst) : 1.5 * best;
+        rate = !worst ? 1.5 * best : best ? sqrt(best * worst) : worst / 1.5;
     }
     print_head(&beginning);
     printf(", \"highest_rate\": %.1f, \"too_high\": %.1f, \"limited_by\": \"%s\"", best, worst,

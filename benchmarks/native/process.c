@@ -34,18 +34,19 @@ static void add_switches(int pid, const char *thread, struct usage *usage)
 }
 
 /* The clock ticks of /proc/PID/stat are too coarse for a batch that takes milliseconds. */
-static int64_t thread_cpu_ns(int pid, const char *thread)
+static void add_times(int pid, const char *thread, struct usage *usage)
 {
     char path[320];
-    long long nanoseconds = 0;
+    long long used = 0, waited = 0;
     snprintf(path, sizeof path, "/proc/%d/task/%s/schedstat", pid, thread);
     FILE *file = fopen(path, "r");
     if (!file)
-        return 0;
-    if (fscanf(file, "%lld", &nanoseconds) != 1)
-        nanoseconds = 0;
+        return;
+    if (fscanf(file, "%lld %lld", &used, &waited) == 2) {
+        usage->cpu_ns += used;
+        usage->waited_ns += waited;
+    }
     fclose(file);
-    return nanoseconds;
 }
 
 static void add_threads(int pid, struct usage *usage, bool switches)
@@ -59,7 +60,7 @@ static void add_threads(int pid, struct usage *usage, bool switches)
     while ((entry = readdir(folder))) {
         if (entry->d_name[0] == '.')
             continue;
-        usage->cpu_ns += thread_cpu_ns(pid, entry->d_name);
+        add_times(pid, entry->d_name, usage);
         if (switches)
             add_switches(pid, entry->d_name, usage);
     }

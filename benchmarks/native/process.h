@@ -5,6 +5,7 @@
 
 struct usage {
     int64_t cpu_ns;     /* of all its threads, by the scheduler's own account */
+    int64_t waited_ns;  /* for a CPU, by all its threads: on a quiet machine next to none */
     long wakes;         /* times that a thread gave up the CPU to wait */
     long preemptions;   /* times that one was taken off it */
     long resident_kb;   /* of memory */

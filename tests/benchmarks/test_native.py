@@ -181,3 +181,16 @@ def test_warning_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     path.write_text(path.read_text().replace("int port = 0,", "int unused, port = 0,"))
     with pytest.raises(BuildError, match="unused"):
         build(tmp_path / "bin")
+
+
+def test_ladder_goes_down_where_its_first_rung_is_too_high(
+    tools: NativeTools, limit: Serving
+) -> None:
+    generator = _generator(tools, limit, "--engines", "20")
+    try:
+        generator.run("reg:herd")
+        report = generator.run("lad:900000:2:0.05")
+        assert 0 < report["highest_rate"] < 900_000
+        assert report["too_high"] <= 2 * report["highest_rate"]
+    finally:
+        generator.end()

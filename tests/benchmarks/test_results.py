@@ -90,3 +90,15 @@ def test_machine_is_described_without_telling_whose_it_is() -> None:
     described = machine()
     assert described["cores"]
     assert socket.gethostname() not in map(str, described.values())
+
+
+def test_share_of_waiting_for_a_cpu_is_the_larger_one_of_the_middle_phase() -> None:
+    taken = results(
+        *(
+            fleet_sample("hub", "stop", lasted_ms=100.0, waited_ms=own, generator_waited_ms=other)
+            for own, other in ((1.0, 0.0), (0.0, 20.0), (90.0, 1.0))
+        ),
+        fleet_sample("hub", "memory", resident_bytes_per_engine=1.0),
+    )
+    assert taken.held_up == pytest.approx(0.2)
+    assert results().held_up is None

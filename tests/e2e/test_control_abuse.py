@@ -221,10 +221,11 @@ def test_whoever_waits_for_commands_leaves_places_to_others(
 def test_half_open_engines_delay_no_answer_and_are_counted_exactly(stage: Stage) -> None:
     broker = stage.broker()
     engines = stage.engines(broker.address, "worker", "--count", "18")
+    broker.until(registered=18)
     # They will not say another word: what a cut cable leaves behind.
     silent = [Peer.to(broker.address) for _ in range(2)]
     for number, peer in enumerate(silent):
-        peer.send(f"NewEngine:silent-{number}:0:v=1;instance=a1;ack=1")
+        peer.send(f"NewEngine:silent-{number}:0:v=1;instance=a1;ack=1;interval=2")
     broker.until(registered=20)
     record = broker.api.ask("/dowork", time=20, expect=20)
     assert (record["targets"], record["states"]["written"]) == (20, 20)

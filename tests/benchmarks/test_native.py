@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from benchmarks.fleet import Session, differences
 from benchmarks.phases import parse_phases
 from benchmarks.results import Sample
 from benchmarks.serving import Generator, Serving, end, serve
+from services.scaletest.programs import wait_until
 
 pytestmark = [
     pytest.mark.e2e,
@@ -194,3 +196,41 @@ def test_ladder_goes_down_where_its_first_rung_is_too_high(
         assert report["too_high"] <= 2 * report["highest_rate"]
     finally:
         generator.end()
+
+
+def test_limit_counts_numbers_that_do_not_follow_and_frames_that_it_does_not_know(
+    limit: Serving,
+) -> None:
+    with socket.create_connection(("127.0.0.1", int(limit.place[1]))) as engine:
+        engine.sendall(b"NewEngine:e1:7:v=1\nHeartBeat:e1:8\nHeartBeat:e1:10:rtt=3\nHeart")
+        engine.sendall(b"Beat:e2:9\nDance\n")
+        wait_until("all to be read", lambda: limit.stats()["unknown"] == 2, 30)
+        stats = limit.stats()
+    assert (stats["registered"], stats["heartbeats"], stats["missed"]) == (1, 1, 1)
+
+
+def test_ack_of_another_number_is_a_stray(tools: NativeTools) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as broker:
+        command = [
+            str(tools.load_generator),
+            "--port",
+            str(broker.getsockname()[1]),
+            "--engines",
+            "1",
+        ]
+        with subprocess.Popen(
+            [*command, "--phases", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as generator:
+            assert generator.stdin is not None
+            assert generator.stdout is not None
+            generator.stdin.write("reg:herd\nidle:0.3\n")
+            generator.stdin.flush()
+            engine, _ = broker.accept()
+            with engine:
+                engine.recv(1024)
+                engine.sendall(b"SUCCESS:Registered\nACK:1\nACK:3\nACK:4\nPI")
+                generator.stdout.readline()
+                engine.sendall(b"NG\n")
+                totals = json.loads(generator.stdout.readline())["totals"]
+            generator.stdin.close()
+    assert (totals["acks"], totals["strays"], totals["pings"]) == (2, 1, 1)

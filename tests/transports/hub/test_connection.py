@@ -125,6 +125,11 @@ def test_everything_is_flushed_before_the_end_and_nothing_after_an_abort() -> No
         assert received(peer, MUCH + 1, here.loop)[-2:] == b"xy"
         here.loop.until(lambda: protocol.events)
         assert peer.recv(1) == b""
+        for how in "loseConnection", "abortConnection":
+            _, protocol = here.call()
+            getattr(protocol.transport, how)()
+            assert protocol.events == []
+            here.loop.until(lambda: protocol.events)  # noqa: B023
         peer, protocol = here.call()
         protocol.transport.write(b"x" * MUCH)
         protocol.transport.abortConnection()
@@ -271,6 +276,8 @@ def test_arbitrary_writes_arrive_whatever_the_reading(parts: list[bytes], reads:
     sent = b"".join(part[:400_000] for part in parts)
     with house() as here:
         peer, protocol = here.call()
+        # The system is to take little at once, so that the rest goes in several parts.
+        socket_of(protocol.transport).setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16_384)
         peer.setblocking(False)
         came = b""
         for number, part in enumerate(parts):

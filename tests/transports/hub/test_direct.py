@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ from twisted.python.failure import Failure
 
 from tests.transports.hub.loop import House, house, received
 from tests.transports.recording import Recorder, Recorders
-from transports.hub.hub import PIECE
+from transports.hub.hub import PIECE, hub_of
 
 
 class Drained(Recorder):
@@ -149,6 +150,39 @@ def test_what_a_receiver_raises_costs_it_its_connection(logged_failures: list[Fa
         logged_failures.clear()
         another.sendall(b"silent")
         here.loop.until(lambda: bystander.directly)
+
+
+def test_connection_that_somebody_else_has_read_is_not_taken_for_ended() -> None:
+    with house(factory=DrainedFactory()) as here:
+        pairs = [shaken(here) for _ in range(2)]
+
+        def read_others(reader: Any) -> None:
+            for _, each in pairs:
+                if each is not reader:
+                    os.read(each.transport.fileno(), 100)
+
+        for _, each in pairs:
+            each.on_received = lambda data, reader=each: read_others(reader)
+        for peer, _ in pairs:
+            peer.sendall(b"loud!")
+        here.loop.until(lambda: any(len(each.events) == 2 for _, each in pairs))
+        here.loop.turn(5)
+        assert sorted(len(each.events) for _, each in pairs) == [1, 2]
+        assert all(each.transport.connected for _, each in pairs)
+
+
+def test_lane_is_gone_with_its_last_connection() -> None:
+    with house(factory=DrainedFactory()) as here:
+        other = House(here.loop, factory=DrainedFactory())
+        peers = [shaken(each)[0] for each in (here, other, other)]
+        lanes: Any = hub_of(here.loop.reactor).lanes
+        assert lanes.are_several
+        for peer in peers[1:]:
+            assert lanes.are_several
+            peer.close()
+            here.loop.turn(10)
+        assert not lanes.are_several
+        other.close()
 
 
 def test_hub_reads_on_when_the_end_of_a_drain_raises(logged_failures: list[Failure]) -> None:

@@ -19,6 +19,7 @@ from tests.transports.recording import Recorder, Recorders
 from tests.transports.sockets import has_ipv6
 from transports import URI, InvalidURIError, transport_for
 from transports.hub import port as port_room
+from transports.hub.peers import Peers
 from transports.hub.port import AT_ONCE
 from transports.interfaces import IPacedPort
 
@@ -92,6 +93,28 @@ def test_room_is_asked_before_some_are_accepted() -> None:
         assert asked == [0, 2, 4]
         here.port.resumeProducing()
         here.loop.until(lambda: len(here.factory.made) == 6)
+
+
+def test_port_that_is_paused_while_it_accepts_takes_no_more() -> None:
+    with house() as here:
+        here.factory.kind = lambda: (here.port.pauseProducing(), Recorder())[1]
+        for _ in range(3):
+            here.peers.append(socket.create_connection(("127.0.0.1", here.port.getHost().port)))
+        here.loop.until(lambda: here.factory.made)
+        here.loop.turn(10)
+        assert len(here.factory.made) == 1
+        here.port.resumeProducing()
+        here.loop.until(lambda: len(here.factory.made) == 2)
+
+
+def test_peer_of_a_descriptor_is_the_one_that_was_noted_last() -> None:
+    peers = Peers()
+    for noted in (7, 2**64 - 1, ("::1", 1, 0, 0), 5, ("::1", 2, 0, 0)):
+        peers.note(3, noted)
+        assert peers.of(3) == noted
+    peers.forget(3)
+    peers.note(3, 1)
+    assert peers.of(3) == 1
 
 
 def test_many_are_accepted_at_once_but_not_all() -> None:

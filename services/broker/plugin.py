@@ -20,6 +20,7 @@ from services.broker.options import Options
 from services.broker.reporting import LoggingObserver, report_failure
 from services.broker.resources import Capacity, ResourceWatch
 from services.broker.service import BrokerService
+from services.program.io_choice import carried
 from services.program.open_files import raise_open_files
 from services.program.service import ProgramService
 from services.program.start import fail, listen_or_exit
@@ -63,7 +64,7 @@ def broker_program(reactor: Any, options: Options) -> ProgramService:
     ports: list[IListeningPort] = []
     for uri in options["listen"]:
         factory = GatedFactory(broker, reactor, str(uri), transport_for(uri.scheme).framing)
-        factory.address, port = _listen(reactor, uri, factory)
+        factory.address, port = _listen(reactor, uri, factory, options["io"])
         keep_send_buffers_small(port)
         ports.append(gate.guard(port, factory))
         log.info("accepting engines on {address}", address=factory.address)
@@ -94,17 +95,21 @@ def broker_program(reactor: Any, options: Options) -> ProgramService:
     return program
 
 
-def _listen(reactor: Any, uri: URI, factory: Any) -> tuple[str, IListeningPort]:
+def _listen(
+    reactor: Any, uri: URI, factory: Any, io: str = "reactor"
+) -> tuple[str, IListeningPort]:
     """Listen, and give the address with the port that the system chose."""
-    carried = evolve(uri, scheme="tcp") if uri.scheme == "http" else uri
-    transport = transport_for(carried.scheme)
+    plain = evolve(uri, scheme="tcp") if uri.scheme == "http" else uri
+    transport = transport_for(plain.scheme)
     try:
-        endpoint = transport.server_endpoint(reactor, carried)
+        # A mistake is shown in the address that was given.
+        transport.server_endpoint(reactor, plain)
+        endpoint = transport.server_endpoint(reactor, carried(plain, io))
     except TransportError as error:
         fail(Options.program, str(error))
     listening = endpoint.listen(factory).addErrback(_as_given, uri)
     port = listen_or_exit(Options.program, str(uri), listening)
-    heard = transport.listen_address(carried, port)
+    heard = transport.listen_address(plain, port)
     return str(evolve(heard, scheme=uri.scheme)), port
 
 

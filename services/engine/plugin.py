@@ -14,6 +14,7 @@ from services.engine.runner import Crew, Runner
 from services.engine.service import EngineService, reborn_after
 from services.engine.sources import problem_of, spread
 from services.engine.work import work_for
+from services.program.io_choice import carried
 from services.program.open_files import raise_open_files
 from services.program.service import ProgramService
 from services.program.start import fail
@@ -45,8 +46,11 @@ def engine_program(reactor: Any, options: Options) -> ProgramService:
         if problem is not None:
             fail(Options.program, f"--source: {problem}")
     try:
+        # A mistake is shown in the address that was given.
+        transport.client_endpoint(reactor, uri)
         endpoints = [
-            transport.client_endpoint(reactor, each) for each in spread(uri, options.sources)
+            transport.client_endpoint(reactor, each)
+            for each in spread(carried(uri, options["io"]), options.sources)
         ]
     except TransportError as error:
         fail(Options.program, str(error))

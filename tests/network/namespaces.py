@@ -26,10 +26,14 @@ _NAMED = Path("/run/netns")
 _CLONE_NEWNET = 0x40000000
 
 
-def forgotten() -> list[Namespace]:
-    """List the namespaces of tests whose process was killed before it removed them."""
+def forgotten(prefix: str = PREFIX) -> list[Namespace]:
+    """List the namespaces of tests whose process was killed before it removed them.
+
+    Args:
+        prefix: What their names begin with, before the number of the process.
+    """
     found = []
-    for path in _NAMED.glob(f"{PREFIX}-*") if _NAMED.is_dir() else ():
+    for path in _NAMED.glob(f"{prefix}-*") if _NAMED.is_dir() else ():
         pid = path.name.split("-")[1]
         if pid.isdecimal() and not Path("/proc", pid).exists():
             found.append(Namespace(path.name))

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from tests.commands import run
-from tests.network.namespaces import PREFIX, Namespace, forgotten
+from tests.network.namespaces import Namespace, forgotten
 
 pytestmark = pytest.mark.network
 
@@ -22,13 +22,15 @@ def named() -> set[str]:
 def test_namespaces_of_the_dead_are_forgotten_ones_and_no_others() -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    names = [f"{PREFIX}-{gone.pid}-0-1", f"{PREFIX}-{os.getpid()}-0-1", "other-1-1"]
+    # Tests beside this one remove what begins as theirs do.
+    mine, other = f"mine{os.getpid()}", f"other{os.getpid()}"
+    names = [f"{mine}-{gone.pid}-0-1", f"{mine}-{os.getpid()}-0-1", f"{other}-{gone.pid}-0-1"]
     made = [Namespace(name) for name in names]
     try:
         for namespace in made:
             namespace.make()
-        assert [namespace.name for namespace in forgotten()] == names[:1]
-        for namespace in forgotten():
+        assert [namespace.name for namespace in forgotten(mine)] == names[:1]
+        for namespace in forgotten(mine):
             namespace.delete()
         assert named() & set(names) == set(names[1:])
     finally:

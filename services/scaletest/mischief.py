@@ -53,6 +53,7 @@ class Mischief:
 
     Attributes:
         done: How often each kind was done, by name.
+        story: When each was begun, by the reactor's clock, oldest first.
     """
 
     reactor: Any
@@ -63,6 +64,7 @@ class Mischief:
     interval: float
     random: Random
     done: Counter[str] = field(init=False, factory=Counter)
+    story: list[tuple[float, str]] = field(init=False, factory=list)
     _under_way: int = field(init=False, default=0)
     _is_stopped: bool = field(init=False, default=False)
 
@@ -83,6 +85,7 @@ class Mischief:
             count = int(times) + (self.random.random() < times % 1)
             for _ in range(count):
                 self.done[kind.name] += 1
+                self.story.append((self.reactor.seconds(), kind.name))
                 kind.begin(self)
 
     def some(self, share: float) -> list[VirtualEngine]:

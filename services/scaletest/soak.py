@@ -31,7 +31,7 @@ from services.program.open_files import raise_open_files
 from services.scaletest.mischief import Mischief
 from services.scaletest.programs import ControlAPI, Program
 from services.scaletest.samples import Sample, flatness, open_files, resident
-from services.scaletest.virtual_fleet import VirtualFleet
+from services.scaletest.virtual_fleet import Interruption, VirtualFleet
 from transports import URI
 from transports.fault import Amount, Faults
 
@@ -39,6 +39,7 @@ _STEP_SECONDS = 1.0
 _LINES = 60
 _MOST_GROWTH = 0.03
 _PATIENCE = 120.0
+_CIRCUMSTANCES = 15.0
 _VISITORS = 100
 _LONG = 1.0
 _INVALID = 4
@@ -97,7 +98,9 @@ class Soak:
     verdicts: list[Verdict] = field(init=False, factory=list)
     _began: float = field(init=False, factory=time.monotonic)
     _broken: list[str] = field(init=False, factory=list)
+    _stories: list[str] = field(init=False, factory=list)
     _lag: LagMeter = field(init=False)
+    _joined_at: float = field(init=False, default=0.0)
     _worst_lag: float = field(init=False, default=0.0)
     _files_before: int = field(init=False, default=0)
 
@@ -159,6 +162,7 @@ class Soak:
         await self._until("all engines to register", registered=count)
         # A first attempt may fail on a busy machine, and is nobody's trouble.
         self.fleet.interruptions.clear()
+        self._joined_at = self.reactor.seconds()
         self._say("joined", f"{count} engines, one in fifty of them by a bad line")
 
     async def _fill(self) -> None:
@@ -230,7 +234,8 @@ class Soak:
         status = await deferToThread(self.broker.end)
         self._judge_account(stats)
         self._judge_process(files, status)
-        self.console.print(*self._broken[:5], sep="\n", end="", markup=False)
+        for found in (*self._broken[:5], *self._stories[:20]):
+            self.console.print(found, markup=False)
 
     def _judge_account(self, stats: dict[str, Any]) -> None:
         fleet = self.fleet
@@ -255,12 +260,28 @@ class Soak:
             f"{stats['registrations']} = {stats['left']} + {stats['lost']}",
         )
         innocent = [
-            reason
-            for engine_id, reason in fleet.interruptions
-            if int(engine_id.rpartition("-")[2]) not in self.mischief.victims
+            each
+            for each in fleet.interruptions
+            if int(each.engine_id.rpartition("-")[2]) not in self.mischief.victims
         ]
-        reasons = ", ".join(f"{n} x {reason}" for reason, n in Counter(innocent).most_common(3))
+        counts = Counter(each.reason for each in innocent)
+        reasons = ", ".join(f"{n} x {reason}" for reason, n in counts.most_common(3))
+        self._stories += map(self._circumstances, innocent)
         self._judge("the innocent noticed nothing", not innocent, reasons or "none interrupted")
+
+    def _circumstances(self, interruption: Interruption) -> str:
+        """Tell what went wrong in the seconds before an interruption."""
+        at = interruption.at
+        before = [
+            f"{name} {at - then:.1f} s"
+            for then, name in self.mischief.story
+            if 0 <= at - then <= _CIRCUMSTANCES and name not in ("strangers", "leaves", "crashes")
+        ]
+        return (
+            f"{at - self._joined_at:.1f} s after all had joined, {interruption.engine_id}:"
+            f" {interruption.reason}; before"
+            f" that: {', '.join(before) or 'nothing'}"
+        )
 
     def _judge_process(self, files: int, status: int) -> None:
         before = self._files_before

@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-from attrs import define, field
+from attrs import define, field, frozen
 from twisted.internet.defer import Deferred, gatherResults
 
 from brokerproto.life import Wishes
@@ -18,7 +18,22 @@ from services.engine.work import work_for
 from transports import URI, transport_for
 from transports.fault import Faults, FaultTransport, Switch
 
-__all__ = ["VirtualEngine", "VirtualFleet"]
+__all__ = ["Interruption", "VirtualEngine", "VirtualFleet"]
+
+
+@frozen
+class Interruption:
+    """An engine lost its connection, or an attempt failed.
+
+    Attributes:
+        engine_id: Whose.
+        reason: Why.
+        at: When, by the reactor's clock.
+    """
+
+    engine_id: str
+    reason: str
+    at: float
 
 
 @define(eq=False)
@@ -57,8 +72,7 @@ class VirtualFleet:
 
     Attributes:
         engines: Those that live, by id.
-        interruptions: Each loss of a connection, and each attempt that failed: whose, and
-            why. Leaving, dying and being killed are none.
+        interruptions: All of them. Leaving, dying and being killed are none.
         sent: Heartbeats sent by lives that are over.
         untold: How many of these no ACK had settled when their life was cut short. Of no
             more than so many the broker need not know.
@@ -69,7 +83,7 @@ class VirtualFleet:
     name: str
     random: Random
     engines: dict[str, VirtualEngine] = field(init=False, factory=dict)
-    interruptions: list[tuple[str, str]] = field(init=False, factory=list)
+    interruptions: list[Interruption] = field(init=False, factory=list)
     sent: int = field(init=False, default=0)
     untold: int = field(init=False, default=0)
     _wheel: Wheel = field(init=False)
@@ -131,11 +145,11 @@ class VirtualFleet:
 
     def lost(self, runner: Runner, reason: str, seconds: float) -> None:
         """See `services.engine.runner.Journal`."""
-        self.interruptions.append((runner.engine_id, reason))
+        self.interruptions.append(Interruption(runner.engine_id, reason, self.reactor.seconds()))
 
     def gave_up(self, runner: Runner, reason: str) -> None:
         """See `services.engine.runner.Journal`."""
-        self.interruptions.append((runner.engine_id, reason))
+        self.interruptions.append(Interruption(runner.engine_id, reason, self.reactor.seconds()))
 
     def killed(self, runner: Runner, code: int, seconds: float | None) -> None:
         """See `services.engine.runner.Journal`."""

@@ -122,5 +122,5 @@ def test_only_who_loses_its_registration_is_interrupted(world: World) -> None:
     world.pass_time(12)
     world.fleet.engines["v-4"].switch.heal()
     world.pass_time(20)
-    assert [engine_id for engine_id, _ in world.fleet.interruptions] == ["v-3"]
+    assert [each.engine_id for each in world.fleet.interruptions] == ["v-3"]
     assert world.fleet.population == 3

@@ -123,9 +123,12 @@ class Soak:
 
     async def run(self) -> int:
         """Do it all; return the exit status."""
+        is_long = self.settings.minutes >= _LONG
+        if is_long:
+            await self._fill_ends()
         await self._join()
-        if self.settings.minutes >= _LONG:
-            await self._fill()
+        if is_long:
+            await self._fill_commands()
         self._lag.start()
         await self._trouble()
         self._lag.stop()
@@ -165,17 +168,25 @@ class Soak:
         self._joined_at = self.reactor.seconds()
         self._say("joined", f"{count} engines, one in fifty of them by a bad line")
 
-    async def _fill(self) -> None:
-        """Fill what the broker remembers: what it takes for that is no growth later on."""
+    async def _fill_ends(self) -> None:
+        """Have as many ends remembered as can be: what they take is no growth later on.
+
+        Before the engines come: so many at once leave little of this process to those
+        whose lines carry one byte in a turn.
+        """
         for first in range(0, ENDS_KEPT, _VISITORS):
             visits = [
                 self.mischief.register_and_vanish(f"visitor-{number}")
                 for number in range(first, first + _VISITORS)
             ]
             await gatherResults(visits)
+        self._say("filled", f"{ENDS_KEPT} ends are remembered")
+
+    async def _fill_commands(self) -> None:
+        """Have as many commands remembered as can be, likewise."""
         for _ in range(COMMANDS_KEPT):
             await self._ask("/dowork", time=0, share=10)
-        self._say("filled", f"{ENDS_KEPT} ends and {COMMANDS_KEPT} commands are remembered")
+        self._say("filled", f"{COMMANDS_KEPT} commands are remembered")
 
     async def _trouble(self) -> None:
         seconds = self.settings.minutes * 60

@@ -169,11 +169,8 @@ class Soak:
         self._say("joined", f"{count} engines, one in fifty of them by a bad line")
 
     async def _fill_ends(self) -> None:
-        """Have as many ends remembered as can be: what they take is no growth later on.
-
-        Before the engines come: so many at once leave little of this process to those
-        whose lines carry one byte in a turn.
-        """
+        """Have as many ends remembered as can be: what they take is no growth later on."""
+        # Before the engines come: a line that carries one byte in a turn would starve.
         for first in range(0, ENDS_KEPT, _VISITORS):
             visits = [
                 self.mischief.register_and_vanish(f"visitor-{number}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import struct
 from types import TracebackType
@@ -43,6 +42,7 @@ class Peer:
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket = connected
         self._read = b""
+        self._was_broken = False
 
     @classmethod
     def to(cls, address: str, source: str = "") -> Self:
@@ -70,8 +70,11 @@ class Peer:
 
     def write_to_the_deaf(self, data: bytes) -> None:
         """Write bytes to somebody who may close, or reset, at any of them."""
-        with contextlib.suppress(ConnectionError):
+        try:
             self.socket.sendall(data)
+        except ConnectionError:
+            # The system says so once: whoever reads later is told of a mere end.
+            self._was_broken = True
 
     def frame(self) -> str:
         """Read one frame."""
@@ -101,6 +104,8 @@ class Peer:
         """
         while data := self.socket.recv(65536):
             self._read += data
+        if self._was_broken:
+            raise ConnectionResetError("it broke while it was written to")
         lines = self._read.decode("ascii").split("\n")
         assert lines.pop() == "", "the last frame has no end"
         self._read = b""

@@ -99,7 +99,8 @@ def test_id_of_an_engine_whose_host_is_gone_is_taken_over_elsewhere(scene: Netwo
     [(_, granted_at)] = broker.ends("witness-after")
     [(cause, taken_at)] = broker.ends("twin")
     assert cause == "410"
-    assert taken_at - asked_at >= 2 - TICK
+    # The question is dated with the tick before it, which may be a tick late itself.
+    assert taken_at - asked_at >= 2 - 2 * TICK
     assert taken_at - granted_at <= TICK
     # The old one's host is back: what it says is too late, and changes nothing.
     scene.host("here").plug()

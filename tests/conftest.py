@@ -7,6 +7,7 @@ import inspect
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -76,6 +77,17 @@ def reactor_name(request: pytest.FixtureRequest) -> str:
 def reactor_options(reactor_name: str) -> list[str]:
     """What ``twistd`` must be told to run on the reactor under test."""
     return [] if reactor_name == "default" else ["--reactor", reactor_name]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _threads_are_not_traced() -> None:
+    """Have the coverage not follow threads, in which nothing of what it measures runs.
+
+    On Python 3.11 a traced thread goes in circles from a child's signal on, until another
+    thread wants to run. The main thread, waiting for it in a lock, is not woken by Twisted's
+    SIGCHLD, and never does.
+    """
+    threading.settrace(cast(Any, None))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -12,7 +12,7 @@ from brokerproto.errors import InvalidURIError
 from brokerproto.terms import MAX_INTERVAL, Limits
 from services.program import options as program_options
 from services.program.addresses import SCHEMES, engine_address
-from services.program.io_choice import choose_io, io_option
+from services.program.io_choice import io_option
 from services.program.options import Option
 from services.program.values import WholeNumber, quoted
 from transports import URI, transport_for
@@ -58,7 +58,7 @@ class Options(program_options.Options):
             metavar="URI",
             repeatable=True,
         ),
-        io_option("hub on Linux, reactor elsewhere", "BROKER_IO"),
+        io_option("BROKER_IO"),
         Option(
             name="control",
             doc="Serve the control API on this address. The environment variable PORT "
@@ -158,7 +158,6 @@ class Options(program_options.Options):
         """Check what concerns several options."""
         self._control_told = self._control_told or "control" in self
         super().postOptions()
-        self["io"] = choose_io(self["io"], many=True)
         port = self.environ.get("PORT", "").strip()
         if port and not self._control_told:
             try:

@@ -18,7 +18,7 @@ from services.engine.sources import SEVERAL, own_addresses
 from services.engine.work import WORK_NAMES
 from services.program import options as program_options
 from services.program.addresses import SCHEMES, engine_address
-from services.program.io_choice import choose_io, io_option
+from services.program.io_choice import io_option
 from services.program.options import Option
 from services.program.values import OneOf, WholeNumber, quoted
 from transports import URI
@@ -77,7 +77,7 @@ class Options(program_options.Options):
             env="BROKER_URI",
             metavar="URI",
         ),
-        io_option("hub with --count on Linux, reactor else", "ENGINE_IO"),
+        io_option("ENGINE_IO"),
         Option(
             name="id",
             doc="The engine's id, unique at its broker. Default: host name and process number.",
@@ -150,7 +150,6 @@ class Options(program_options.Options):
             raise usage.UsageError("--broker: not together with --host or --port")
         if self["broker"] is None or (told and "broker" not in told):
             self["broker"] = self._broker_of_host()
-        self["io"] = choose_io(self["io"], many=self["count"] is not None)
         if self["id"] is None:
             self["id"] = self._own_id()
         if self["work"] is None:

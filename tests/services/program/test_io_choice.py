@@ -6,23 +6,20 @@ import select
 import sys
 
 import pytest
-from twisted.python import usage
 
 from services.broker.options import Options as BrokerOptions
 from services.engine.options import Options as EngineOptions
-from services.program.io_choice import carried, choose_io
+from services.program.io_choice import carried
 from transports import URI
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has the hub")
 
 
-@linux
-def test_broker_and_many_engines_take_the_hub_and_a_single_engine_does_not() -> None:
-    broker, many, single = BrokerOptions({}), EngineOptions({}), EngineOptions({})
+def test_the_reactor_carries_where_nothing_is_said() -> None:
+    broker, many = BrokerOptions({}), EngineOptions({})
     broker.parseOptions([])
     many.parseOptions(["--count", "2"])
-    single.parseOptions([])
-    assert [each["io"] for each in (broker, many, single)] == ["hub", "hub", "reactor"]
+    assert broker["io"] == many["io"] == "reactor"
 
 
 @linux
@@ -34,11 +31,14 @@ def test_choice_is_the_users(io: str) -> None:
     assert broker["io"] == engine["io"] == io
 
 
-def test_without_epoll_nobody_takes_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_epoll_the_hub_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.delattr(select, "epoll", raising=False)
-    assert choose_io(None, many=True) == "reactor"
-    with pytest.raises(usage.UsageError, match="only Linux has the hub"):
-        choose_io("hub", many=True)
+    with pytest.raises(SystemExit) as ended:
+        BrokerOptions({}).parseOptions(["--io", "hub"])
+    assert ended.value.code == 78
+    assert capfd.readouterr().err.startswith("broker: --io: only Linux has the hub ")
 
 
 @pytest.mark.parametrize(
